@@ -1,0 +1,259 @@
+// Config is the operator's intent, checked: what one reading of the files said, or every fault in
+// them. Start here; settings.hpp is the one table behind parsing, `show config`, the docs and
+// etc/headgate.toml.
+//
+// Owner:   Gateway (one in force; a reload makes another and swaps). Threads: read-only once made.
+// Holds:   every name in a grant exists, every number is inside its range, no uid and no key belongs
+//          to two services, and every piece knows the file and line it came from.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tl/expected.hpp>
+#include <vector>
+
+#include "daemon/core/call.hpp"
+#include "daemon/core/log.hpp"
+#include "daemon/core/secret.hpp"
+#include "daemon/core/time.hpp"
+
+namespace headgate::config {
+
+// Where something stands in the files.
+struct Place {
+  std::string file;
+  std::uint32_t line = 0;  // from 1; 0: nowhere (a default)
+  std::uint32_t column = 0;
+  [[nodiscard]] std::string text() const;  // "file:line:column"
+  [[nodiscard]] std::string file_line() const;
+};
+
+// Something that is wrong, and what was expected instead.
+struct ConfigFault {
+  Place place;
+  std::string what;
+  [[nodiscard]] std::string text() const;  // "file:line:column: what"
+};
+
+// Where a secret is to be had. The secret itself is read by read_secret(), never kept here.
+struct SecretSource {
+  enum class From : std::uint8_t { none, systemd, file, env, command };
+  From from = From::none;
+  std::string name;                   // credential, path or variable
+  std::vector<std::string> command;   // program (absolute) and arguments
+  Place place;
+  bool operator==(const SecretSource& o) const {
+    return from == o.from && name == o.name && command == o.command;
+  }
+};
+
+// [daemon]
+struct Daemon {
+  std::string listen_ipc = "/run/headgate/headgate.sock";  // "": none
+  std::uint32_t ipc_mode = 0660;
+  std::string listen_tcp;                // "tcp://address:port", "": none
+  SecretSource server_key;               // CURVE secret key; needed for listen_tcp
+  bool allow_plain_tcp_on_loopback = false;
+  bool allow_env_secrets = false;
+  std::string plugin_dir = "/usr/lib/headgate/plugins";
+  std::string state_dir = "/var/lib/headgate";
+  std::string statements_dir = "/etc/headgate/statements";  // may be missing: no named statements
+  Level log_level = Level::info;
+  Micros drain_timeout = std::chrono::seconds(30);
+  Micros default_timeout = std::chrono::seconds(5);  // of a request that names none
+  Micros timeout_max = std::chrono::hours(24);       // what a request may ask for
+  std::uint32_t clients_max = 16'384;    // the daemon takes less when RLIMIT_NOFILE says so
+  std::uint32_t calls_max = 65'536;      // inflight
+  std::uint32_t calls_per_peer_max = 4'096;
+  std::uint64_t message_max = 20u << 20;
+  std::uint64_t reply_max = 8u << 20;
+  std::uint64_t part_max = 256u << 10;
+  std::uint64_t parked_max = 4u << 20;   // a peer
+  std::uint32_t threads_max = 64;        // connection workers over all stores
+};
+
+// The numbers of a store's pools: [store_defaults], overridden in [stores.NAME]. Fields and defaults
+// are those of pool::Settings; give_numbers() carries them over (a test keeps the two alike).
+struct Pool {
+  std::uint32_t connections_min = 0;
+  std::uint32_t connections_max = 16;
+  Micros idle_max = std::chrono::minutes(10);
+  Micros lifetime_max = std::chrono::hours(1);
+  Micros check_after = std::chrono::seconds(30);
+  Micros connect_timeout = std::chrono::seconds(5);
+  std::uint32_t connects_max = 2;
+  std::uint32_t queue_calls_max = 4096;
+  std::uint64_t queue_bytes_max = 64u << 20;
+  Micros lease_idle = std::chrono::seconds(10);
+  Micros lease_total = std::chrono::seconds(60);
+  Micros writer_lease_idle = std::chrono::seconds(1);
+  Micros writer_lease_total = std::chrono::seconds(5);
+  Micros stall_store = std::chrono::seconds(10);
+  Micros stall_caller = std::chrono::seconds(30);
+  Micros stream_max = std::chrono::hours(1);
+  std::uint32_t attempts_max = 3;
+  Micros backoff_base{20'000};
+  Micros backoff_cap{2'000'000};
+  double budget_service = 0.10;
+  double budget_store = 0.20;
+  std::uint32_t budget_floor = 3;
+  double breaker_ratio = 0.5;
+  std::uint32_t breaker_min_calls = 20;
+  Micros breaker_window = std::chrono::seconds(10);
+  Micros breaker_open_min = std::chrono::seconds(1);
+  Micros breaker_open_max = std::chrono::seconds(30);
+};
+
+template <class Settings>
+void give_numbers(const Pool& from, Settings& to) {
+  to.connections_min = from.connections_min;
+  to.connections_max = from.connections_max;
+  to.idle_max = from.idle_max;
+  to.lifetime_max = from.lifetime_max;
+  to.check_after = from.check_after;
+  to.connect_timeout = from.connect_timeout;
+  to.connects_max = from.connects_max;
+  to.queue_calls_max = from.queue_calls_max;
+  to.queue_bytes_max = from.queue_bytes_max;
+  to.lease_idle = from.lease_idle;
+  to.lease_total = from.lease_total;
+  to.writer_lease_idle = from.writer_lease_idle;
+  to.writer_lease_total = from.writer_lease_total;
+  to.stall_store = from.stall_store;
+  to.stall_caller = from.stall_caller;
+  to.stream_max = from.stream_max;
+  to.attempts_max = from.attempts_max;
+  to.backoff_base = from.backoff_base;
+  to.backoff_cap = from.backoff_cap;
+  to.budget_service = from.budget_service;
+  to.budget_store = from.budget_store;
+  to.budget_floor = from.budget_floor;
+  to.breaker_ratio = from.breaker_ratio;
+  to.breaker_min_calls = from.breaker_min_calls;
+  to.breaker_window = from.breaker_window;
+  to.breaker_open_min = from.breaker_open_min;
+  to.breaker_open_max = from.breaker_open_max;
+}
+
+// [stores.NAME]
+struct Store {
+  std::string name;
+  std::string plugin;
+  std::string kind;                   // sql, document, key_value
+  std::vector<std::uint8_t> options;  // msgpack map, as hg_driver_config.options takes it
+  std::map<std::string, std::string> shown_options;  // as text; secrets are left out
+  Pool pool;
+  Place place;
+};
+
+// [services.NAME]
+struct Service {
+  std::string name;
+  std::vector<std::uint32_t> uids;      // unix_users, resolved; "@daemon" is our own user
+  std::vector<std::string> curve_keys;  // Z85, 40 characters
+  std::uint32_t weight = 1;             // share of a store under load, against other services
+  Place place;
+};
+
+// Bounds on one grant; 0: none beyond the daemon's own.
+struct Limits {
+  std::uint32_t calls_max = 0;     // at the same time
+  std::uint32_t calls_per_second = 0;
+  Micros timeout_max{0};
+  bool operator==(const Limits&) const = default;
+};
+
+// [[grants]]: either access or verbs.
+struct Grant {
+  std::string service;
+  std::string store;  // or "headgate", the built-in one
+  std::optional<Access> access;
+  std::vector<std::string> verbs;
+  std::vector<std::string> collections;   // empty: all. document stores
+  std::vector<std::string> key_prefixes;  // empty: all. key_value stores
+  std::vector<std::string> statements;    // empty: any SQL; else these named ones alone. sql stores
+  Limits limits;
+  Place place;
+};
+
+// One `-- name: ...` block of statements_dir/*.sql.
+struct Statement {
+  std::string name;
+  std::string text;
+  Place place;
+};
+
+struct Config {
+  Daemon daemon;
+  Pool store_defaults;
+  std::vector<Store> stores;      // by name
+  std::vector<Service> services;  // by name
+  std::vector<Grant> grants;      // in the order of the files
+  std::vector<Statement> statements;  // by name
+  std::vector<std::string> files;     // that were read, in order
+  std::map<std::string, Place> set_at;  // "daemon.log_level" -> where; absent: the default
+
+  [[nodiscard]] const Store* store(std::string_view name) const;
+  [[nodiscard]] const Service* service(std::string_view name) const;
+};
+
+// What a plugin's describe says about stores; lets the files be checked against it.
+struct OptionSchema {
+  enum class Type : std::uint8_t { str, integer, boolean, list, duration_ms, bytes };
+  std::string name;
+  Type type = Type::str;
+  bool required = false;
+  bool secret = false;
+  std::optional<std::int64_t> min, max;
+};
+struct PluginSchema {
+  std::vector<OptionSchema> options;
+  std::map<std::string, std::vector<std::string>> verbs;  // kind -> its verbs
+};
+// Loads the plugin's description; the error is a sentence for the operator.
+using SchemaOf = std::function<tl::expected<PluginSchema, std::string>(
+    const std::string& plugin_dir, const std::string& plugin)>;
+
+struct LoadOptions {
+  SchemaOf schema_of;  // empty: plugin options and verbs go unchecked
+  // "daemon.log_level=debug": read after the files, and over them.
+  std::vector<std::string> overrides;
+};
+
+// Reads `file`, then the *.toml of the directory conf.d beside it in the order of their names.
+// Either a Config, or every fault that was found (at least one). A relative path in a file is
+// taken from that file's directory; one in an override, from the working directory.
+tl::expected<Config, std::vector<ConfigFault>> load(const std::string& file,
+                                                    const LoadOptions& options = {});
+
+// `headgated --check`: prints "file: ok" to stdout and returns 0, or every fault, one a line, to
+// stderr and returns 1.
+int check(const std::string& file, const LoadOptions& options = {});
+
+// Reads a secret from its source. The error is a sentence that names the source, never the secret.
+// A file must belong to root or to our user and must not be readable or writable by others.
+tl::expected<Secret, std::string> read_secret(const SecretSource& source);
+
+// True when fd is the journal's stream (JOURNAL_STREAM names its device and inode, systemd.exec(5)).
+bool is_journal(int fd);
+
+// What a reload from `before` to `after` changes, by name of the setting ("daemon.log_level",
+// "stores.orders.lease_idle", "services.app", "grants"), sorted.
+struct Difference {
+  std::vector<std::string> changed;        // takes effect at once
+  std::vector<std::string> needs_restart;  // stays as it was until the daemon is started again
+};
+Difference diff(const Config& before, const Config& after);
+
+// `show config`: every setting in force.
+struct ShownSetting {
+  std::string name, value, fallback;  // TOML values; fallback: the default
+  bool restart = false;
+  std::string place;  // "default", or file:line
+};
+std::vector<ShownSetting> show(const Config& config);
+
+}  // namespace headgate::config
