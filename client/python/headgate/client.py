@@ -1,0 +1,372 @@
+"""The client: finds a gateway, sends requests, waits for their answers.
+
+A Client may be shared by threads and survives fork(): each thread (and each process) has a
+connection of its own. A transaction belongs to the thread that began it.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import threading
+import time
+import weakref
+from typing import Any, Dict, Iterable, Iterator, List, Optional
+
+from . import wire
+from .address import Address, addresses
+from .connection import Connection, Pending
+from .errors import (DeadlineExceeded, Draining, HeadgateError, InvalidRequest, ProtocolError,
+                     Unavailable, error_for)
+from .version import __version__
+
+# How much longer than the request's own timeout this end waits, so that the gateway's answer (which
+# knows the outcome) usually comes first.
+_GRACE = 0.25
+_STALL_CALLER = 30.0  # seconds without a part or credit before this end gives a stream up
+
+
+class Answer:
+    """A reply: ``body``, and ``meta`` with what the gateway tells of it (see PROTOCOL.md, "Meta")."""
+
+    __slots__ = ("body", "meta")
+
+    def __init__(self, body: Any, meta: Dict[str, Any]) -> None:
+        self.body = body
+        self.meta = meta
+
+    @property
+    def rows_affected(self) -> Optional[int]:
+        return self.meta.get("rows_affected")
+
+    @property
+    def last_id(self) -> Optional[int]:
+        return self.meta.get("last_id")
+
+    @property
+    def replayed(self) -> bool:
+        return bool(self.meta.get("replayed", False))
+
+    def __repr__(self) -> str:
+        return f"Answer(body={self.body!r}, meta={self.meta!r})"
+
+
+class Client:
+    """See :func:`connect`."""
+
+    def __init__(self, targets: List[Address], *, timeout: float, name: str) -> None:
+        self._addresses = targets
+        self._timeout = timeout
+        self._name = name
+        self._local = threading.local()
+        self._all: "weakref.WeakSet[Connection]" = weakref.WeakSet()
+        self._closed = False
+        self._next = 0
+
+    # -- faces -------------------------------------------------------------------------------
+
+    def sql(self, store: str) -> "Any":
+        """The SQL store ``store``: see :class:`headgate.Sql`."""
+        from .sql import Sql
+        return Sql(self, store)
+
+    def documents(self, store: str) -> "Any":
+        """The document store ``store``: see :class:`headgate.Documents`."""
+        from .documents import Documents
+        return Documents(self, store)
+
+    def key_value(self, store: str) -> "Any":
+        """The key-value store ``store``: see :class:`headgate.KeyValue`."""
+        from .key_value import KeyValue
+        return KeyValue(self, store)
+
+    # -- requests ----------------------------------------------------------------------------
+
+    def ping(self, store: str = "headgate", *, timeout: Optional[float] = None) -> float:
+        """Seconds that a round trip took: to the gateway, or through it to ``store``."""
+        begun = time.perf_counter()
+        self.request(store, "ping", {}, timeout=timeout)
+        return time.perf_counter() - begun
+
+    def stores(self) -> Dict[str, Dict[str, Any]]:
+        """The stores that this service may use: name -> {kind, verbs}."""
+        return {s[0]: {"kind": s[1], "verbs": list(s[2])} for s in self.connection().stores.values()}
+
+    def request(self, store: str, verb: str, body: Any = None, *, timeout: Optional[float] = None,
+                read_only: bool = False, idempotent: bool = False, key: Optional[str] = None,
+                tx: Optional[int] = None, trace: Optional[str] = None,
+                connection: Optional[Connection] = None) -> Answer:
+        """Sends one request and waits for its answer.
+
+        ``timeout`` (seconds) covers everything: queueing, attempts and pauses inside the gateway.
+        ``idempotent``: your word that repeating is harmless. ``key``: at most 255 bytes, makes a
+        write apply once however often it is sent. This library never repeats what the gateway may
+        have taken.
+
+        Raises a subclass of :class:`headgate.HeadgateError`.
+        """
+        timeout = self._timeout if timeout is None else timeout
+        options = _options(timeout, read_only, idempotent, key, tx, trace)
+        deadline = time.monotonic() + timeout
+        while True:
+            conn = connection or self.connection(deadline)
+            pending = conn.send_request(store, verb, options, {} if body is None else body)
+            try:
+                reply = self._wait(conn, pending, deadline)
+            except Draining as e:
+                # The gateway took nothing up: another one may, inside the deadline.
+                if connection is not None or tx is not None or not self._leave(conn, deadline):
+                    raise e
+                options["timeout_ms"] = _milliseconds(deadline - time.monotonic())
+                continue
+            return Answer(reply.body, reply.meta)
+
+    def stream(self, store: str, verb: str, body: Any, *, fetch: int, timeout: Optional[float] = None,
+               read_only: bool = False, tx: Optional[int] = None, credit: int = 4,
+               connection: Optional[Connection] = None) -> "Stream":
+        """Sends a request whose reply comes in parts of up to ``fetch`` rows."""
+        timeout = self._timeout if timeout is None else timeout
+        if fetch < 1:
+            raise InvalidRequest(f"fetch must be 1 or more, got {fetch}", code="invalid")
+        options = _options(timeout, read_only, False, None, tx, None)
+        options["fetch"] = fetch
+        options["credit"] = credit
+        conn = connection or self.connection(time.monotonic() + timeout)
+        pending = conn.send_request(store, verb, options, body)
+        return Stream(conn, pending, credit, timeout)
+
+    def upload(self, store: str, verb: str, body: Any, pieces: Iterable[Any], *,
+               timeout: Optional[float] = None, tx: Optional[int] = None,
+               connection: Optional[Connection] = None) -> Answer:
+        """Sends a request and then its data, piece by piece, as fast as the gateway takes them.
+
+        ``timeout`` counts from the last piece. An exception in ``pieces`` cancels the upload, which
+        undoes all of it.
+        """
+        timeout = self._timeout if timeout is None else timeout
+        options = _options(timeout, False, False, None, tx, None)
+        conn = connection or self.connection(time.monotonic() + timeout)
+        pending = conn.send_request(store, verb, options, body)
+        sequence = 0
+        iterator = iter(pieces)
+        try:
+            while True:
+                try:
+                    piece, last = next(iterator), False
+                except StopIteration:
+                    piece, last = None, True
+                sequence += 1
+                self._await_credit(conn, pending, sequence)
+                if pending.reply is not None or pending.error is not None:
+                    break
+                conn.send_data(pending, sequence, last, piece)
+                if last:
+                    break
+            reply = self._wait(conn, pending, time.monotonic() + timeout)
+            return Answer(reply.body, reply.meta)
+        except BaseException:
+            self._give_up(conn, pending)
+            raise
+
+    def begin(self, conn: Connection, store: str, body: Any, read_only: bool,
+              timeout: Optional[float]) -> int:
+        """Begins a transaction on ``conn``; returns the id by which later requests name it."""
+        timeout = self._timeout if timeout is None else timeout
+        options = _options(timeout, read_only, False, None, None, None)
+        pending = conn.send_request(store, "begin", options, body)
+        self._wait(conn, pending, time.monotonic() + timeout)
+        return pending.id
+
+    # -- connections -------------------------------------------------------------------------
+
+    def connection(self, deadline: Optional[float] = None) -> Connection:
+        """This thread's connection; a new one when the last has ended."""
+        if self._closed:
+            raise InvalidRequest("this client has been closed", code="invalid")
+        conn: Optional[Connection] = getattr(self._local, "connection", None)
+        if conn is not None and conn.alive() and not conn.going_away:
+            return conn
+        if conn is not None and conn.going_away and conn.alive():
+            conn.close("the gateway is draining")
+        deadline = time.monotonic() + self._timeout if deadline is None else deadline
+        first: Optional[HeadgateError] = None
+        for i in range(len(self._addresses)):
+            target = self._addresses[(self._next + i) % len(self._addresses)]
+            left = deadline - time.monotonic()
+            if left <= 0:
+                break
+            share = left / (len(self._addresses) - i)
+            try:
+                conn = Connection(target, self._name, __version__, share)
+            except (Unavailable, ProtocolError, Draining) as e:
+                first = first or e
+                continue
+            self._next = (self._next + i) % len(self._addresses)
+            self._local.connection = conn
+            self._all.add(conn)
+            return conn
+        raise first or Unavailable("no time was left to connect to a gateway", code="unavailable")
+
+    def _leave(self, conn: Connection, deadline: float) -> bool:
+        """After `draining`: True when there is time to try again, elsewhere first."""
+        conn.close("the gateway is draining")
+        self._next += 1
+        pause = random.uniform(0.02, 0.1)
+        if time.monotonic() + pause >= deadline:
+            return False
+        time.sleep(pause)
+        return True
+
+    def _wait(self, conn: Connection, pending: Pending, deadline: float) -> wire.Reply:
+        try:
+            while pending.reply is None:
+                if pending.error is not None:
+                    raise pending.error
+                left = deadline + _GRACE - time.monotonic()
+                if left <= 0:
+                    raise DeadlineExceeded("the gateway did not answer in time", code="deadline",
+                                           outcome="unknown")
+                conn.pump(left)
+        except BaseException:
+            self._give_up(conn, pending)
+            raise
+        reply = pending.reply
+        if reply.code != "ok":
+            raise error_for(reply.code, reply.meta, reply.body)
+        return reply
+
+    @staticmethod
+    def _await_credit(conn: Connection, pending: Pending, sequence: int) -> None:
+        begun = time.monotonic()
+        while pending.upload_credit < sequence and pending.reply is None and pending.error is None:
+            left = begun + _STALL_CALLER - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded("the gateway took no more upload data", code="deadline",
+                                       outcome="unknown")
+            conn.pump(left)
+
+    @staticmethod
+    def _give_up(conn: Connection, pending: Pending) -> None:
+        """Cancels what nobody waits for any more (deadline, Ctrl-C), so that the store stops too."""
+        try:
+            conn.send_cancel(pending)
+        except HeadgateError:
+            pass
+        conn.forget(pending)
+
+    def close(self) -> None:
+        """Ends all connections; what is in flight in other threads fails."""
+        self._closed = True
+        for conn in list(self._all):
+            conn.close("the client was closed")
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Client({', '.join(map(str, self._addresses))})"
+
+
+class Stream:
+    """The parts of a streamed reply, in order; ends with the reply. Close it to stop early."""
+
+    def __init__(self, conn: Connection, pending: Pending, credit: int, timeout: float) -> None:
+        self._conn = conn
+        self._pending = pending
+        self._credit = credit
+        self._window = credit
+        self._taken = 0
+        self._first_until = time.monotonic() + timeout + _GRACE
+        self._ended = False
+        self.meta: Dict[str, Any] = {}
+        self.connection = conn
+
+    def __iter__(self) -> Iterator[Any]:
+        """Yields the body of each part, then the reply's body when it has one."""
+        try:
+            while not self._ended:
+                body = self._next()
+                if body is not None:
+                    yield body
+        finally:
+            self.close()
+
+    def _next(self) -> Any:
+        p = self._pending
+        limit = self._first_until if self._taken == 0 else time.monotonic() + 2 * _STALL_CALLER
+        while not p.parts:
+            if p.error is not None:
+                self._ended = True
+                raise p.error
+            if p.reply is not None:
+                self._ended = True
+                self.meta = p.reply.meta
+                if p.reply.code != "ok":
+                    raise error_for(p.reply.code, p.reply.meta, p.reply.body)
+                return p.reply.body
+            left = limit - time.monotonic()
+            if left <= 0:
+                raise DeadlineExceeded("the gateway sent no further part in time", code="deadline",
+                                       outcome="unknown")
+            self._conn.pump(left)
+        part = p.parts.popleft()
+        self._taken += 1
+        if p.reply is None and self._credit - self._taken <= self._window // 2:
+            self._credit = self._taken + self._window
+            self._conn.send_credit(p, self._credit)
+        return part.body
+
+    def close(self) -> None:
+        """Ends the stream; the store stops sending. Nothing happens when it has ended already."""
+        if not self._ended:
+            self._ended = True
+            Client._give_up(self._conn, self._pending)
+
+    def __enter__(self) -> "Stream":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
+
+def _milliseconds(seconds: float) -> int:
+    return max(1, int(seconds * 1000))
+
+
+def _options(timeout: float, read_only: bool, idempotent: bool, key: Optional[str],
+             tx: Optional[int], trace: Optional[str]) -> Dict[str, Any]:
+    options: Dict[str, Any] = {"timeout_ms": _milliseconds(timeout)}
+    if read_only:
+        options["read_only"] = True
+    if idempotent:
+        options["idempotent"] = True
+    if key is not None:
+        options["key"] = key
+    if tx is not None:
+        options["tx"] = tx
+    if trace is not None:
+        options["trace"] = trace
+    return options
+
+
+def connect(url: Optional[str] = None, *, key_file: Optional[str] = None, timeout: float = 5.0,
+            name: Optional[str] = None) -> Client:
+    """A client of the gateway at ``url``.
+
+    ``url`` is ``ipc:///path`` or ``tcp://host:port?server_key=KEY``, or several with commas between
+    them, tried in turn. Without it HEADGATE_URL counts, then ipc:///run/headgate/headgate.sock.
+    ``key_file`` (or HEADGATE_KEY_FILE): the client's key for tcp, as ``headgate keygen`` writes it.
+    ``timeout``: seconds, the default of every request. ``name``: shown to the operator.
+
+    The connection is made here, so a wrong address is told at once.
+    """
+    if timeout <= 0:
+        raise InvalidRequest(f"timeout must be above 0 seconds, got {timeout}", code="invalid")
+    program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
+    client = Client(addresses(url, key_file), timeout=timeout, name=(name or program)[:255])
+    client.connection(time.monotonic() + timeout)
+    return client

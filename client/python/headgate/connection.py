@@ -1,0 +1,241 @@
+"""One connection to a gateway: a DEALER socket, from hello to disconnect.
+
+libzmq would reconnect silently, and then a request of an hour ago runs and the next call gets the
+last one's answer. So reconnection is off; a disconnect is seen on the socket's monitor, ends this
+connection for good, and fails what was in flight with the outcome that is known.
+
+A connection belongs to one thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections import deque
+from typing import Any, Deque, Dict, Optional
+
+import zmq
+from zmq.utils.monitor import recv_monitor_message
+
+from . import wire
+from .address import Address
+from .errors import HeadgateError, ProtocolError, Unauthenticated, Unavailable, error_for
+
+_ENDED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
+_EVENTS = (_ENDED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
+           | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+
+
+class Pending:
+    """One request in flight: parts that have come, upload credit, and the reply once it is there."""
+
+    def __init__(self, id: int) -> None:
+        self.id = id
+        self.parts: Deque[wire.Part] = deque()
+        self.parts_seen = 0
+        self.upload_credit = 0
+        self.reply: Optional[wire.Reply] = None
+        self.error: Optional[HeadgateError] = None
+
+
+class Connection:
+    def __init__(self, address: Address, name: str, version: str, timeout: float) -> None:
+        """Connects and says hello; raises Unavailable, Unauthenticated or ProtocolError."""
+        self.address = address
+        self.pid = os.getpid()
+        self.closed: Optional[str] = None
+        self.going_away = False
+        self.limits: Dict[str, int] = {}
+        self.stores: Dict[str, Any] = {}
+        self._ids = itertools.count(1)
+        self._pending: Dict[int, Pending] = {}
+        self._context = zmq.Context.instance()
+        self._socket = self._context.socket(zmq.DEALER)
+        self._monitor = None
+        try:
+            self._open(name, version, timeout)
+        except BaseException:
+            self.close("the connection could not be opened")
+            raise
+
+    def _open(self, name: str, version: str, timeout: float) -> None:
+        s = self._socket
+        s.setsockopt(zmq.LINGER, 0)
+        s.setsockopt(zmq.RECONNECT_IVL, -1)
+        s.setsockopt(zmq.SNDHWM, 1000)
+        s.setsockopt(zmq.RCVHWM, 1000)
+        s.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(timeout * 1000)))
+        s.setsockopt(zmq.CONNECT_TIMEOUT, max(1, int(timeout * 1000)))
+        s.setsockopt(zmq.HEARTBEAT_IVL, 5000)
+        s.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
+        if self.address.server_key:
+            s.curve_serverkey = self.address.server_key
+            s.curve_publickey = self.address.public_key
+            s.curve_secretkey = self.address.secret_key
+        self._monitor = s.get_monitor_socket(_EVENTS)
+        self._monitor.setsockopt(zmq.LINGER, 0)
+        self._poller = zmq.Poller()
+        self._poller.register(s, zmq.POLLIN)
+        self._poller.register(self._monitor, zmq.POLLIN)
+        self._welcome: Optional[wire.Welcome] = None
+        s.connect(self.address.endpoint)
+        pending = self._new_pending()
+        s.send(wire.hello(pending.id, name, version, False))
+        deadline = time.monotonic() + timeout
+        while self._welcome is None:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise Unavailable(f"no gateway answered at {self.address} within {timeout:g} s",
+                                  code="unavailable")
+            self.pump(left)
+            if self.closed:
+                if "authentication" in self.closed:
+                    raise Unauthenticated(f"{self.address}: {self.closed}", code="unauthenticated")
+                raise Unavailable(f"cannot reach a gateway at {self.address}: {self.closed}",
+                                  code="unavailable")
+            if pending.reply is not None:
+                raise error_for(pending.reply.code, pending.reply.meta)
+        if self._welcome.version != wire.VERSION:
+            raise ProtocolError(f"the gateway chose protocol version {self._welcome.version}")
+        self._pending.pop(pending.id, None)
+        self.limits = self._welcome.limits
+        self.stores = {s[0]: s for s in self._welcome.stores if isinstance(s, list) and s}
+
+    def _new_pending(self) -> Pending:
+        pending = Pending(next(self._ids))
+        self._pending[pending.id] = pending
+        return pending
+
+    @property
+    def message_max(self) -> int:
+        return self.limits.get("message_max", wire.MESSAGE_MAX)
+
+    def alive(self) -> bool:
+        """Looks, without waiting, whether the other end is still there."""
+        if self.closed is None and self.pid == os.getpid():
+            self.pump(0)
+        return self.closed is None and self.pid == os.getpid()
+
+    def send_request(self, store: str, verb: str, options: Dict[str, Any], body: Any) -> Pending:
+        pending = self._new_pending()
+        try:
+            frame = wire.request(pending.id, time.monotonic_ns() // 1000, store, verb, options, body,
+                                 self.message_max)
+            self._send(frame)
+        except BaseException:
+            self._pending.pop(pending.id, None)
+            raise
+        return pending
+
+    def send_data(self, pending: Pending, sequence: int, last: bool, body: Any) -> None:
+        frame = wire.data(pending.id, sequence, last, body)
+        self._send(frame)
+
+    def send_credit(self, pending: Pending, sequence: int) -> None:
+        self._send(wire.credit(pending.id, sequence))
+
+    def send_cancel(self, pending: Pending) -> None:
+        if self.closed is None and pending.reply is None:
+            self._send(wire.cancel(pending.id))
+
+    def forget(self, pending: Pending) -> None:
+        """Nobody waits for it any more; what still comes for it is dropped."""
+        self._pending.pop(pending.id, None)
+
+    def _send(self, frame: bytes) -> None:
+        if self.closed is not None:
+            raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
+                              code="unavailable")
+        try:
+            self._socket.send(frame, zmq.DONTWAIT)
+        except zmq.Again:
+            raise Unavailable(f"{self.address} does not take more requests", code="unavailable") from None
+
+    def pump(self, timeout: float) -> bool:
+        """Waits up to ``timeout`` seconds for something to come and takes in all that is there.
+
+        True when something came.
+        """
+        if self.closed is not None:
+            return True
+        events = dict(self._poller.poll(max(0, int(timeout * 1000 + 0.999))))
+        if not events:
+            return False
+        while True:
+            try:
+                frames = self._socket.recv_multipart(zmq.DONTWAIT)
+            except zmq.Again:
+                break
+            if len(frames) != 1:
+                self.close("the gateway sent a message of several frames")
+                return True
+            try:
+                self._take(frames[0])
+            except ProtocolError as e:
+                self.close(e.message)
+                return True
+        if self._monitor in events:
+            self._check_monitor()
+        return True
+
+    def _check_monitor(self) -> None:
+        while self.closed is None:
+            try:
+                event = recv_monitor_message(self._monitor, zmq.DONTWAIT)
+            except zmq.Again:
+                return
+            kind = event["event"]
+            if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
+                self.close("authentication failed: the gateway does not know this key")
+            elif kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
+                self.close("the handshake failed (wrong key, or no gateway at this address)")
+            elif kind == zmq.EVENT_CLOSED:
+                number = event["value"]
+                self.close(os.strerror(number) if number else "the connection was refused")
+            elif kind in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CONNECT_RETRIED):
+                self.close("the gateway closed it" if self._welcome is not None else
+                           "the gateway closed it before it said welcome "
+                           "(authentication failed, or it takes no more clients)")
+
+    def _take(self, data: bytes) -> None:
+        frame = wire.decode(data)
+        if isinstance(frame, wire.Welcome):
+            self._welcome = frame
+        elif isinstance(frame, wire.Reply):
+            pending = self._pending.pop(frame.id, None)
+            if pending is not None:
+                pending.reply = frame
+        elif isinstance(frame, wire.Part):
+            pending = self._pending.get(frame.id)
+            if pending is not None:
+                if frame.sequence != pending.parts_seen + 1:
+                    raise ProtocolError(f"part {frame.sequence} came after {pending.parts_seen}",
+                                        outcome="unknown")
+                pending.parts_seen = frame.sequence
+                pending.parts.append(frame)
+        elif isinstance(frame, wire.Credit):
+            pending = self._pending.get(frame.id)
+            if pending is not None:
+                pending.upload_credit = max(pending.upload_credit, frame.sequence)
+        elif isinstance(frame, wire.Ping):
+            self._send(wire.pong(frame.id))
+        elif isinstance(frame, wire.Goaway):
+            self.going_away = True
+
+    def close(self, reason: str = "closed by the caller") -> None:
+        """Ends the connection. Requests in flight fail with outcome ``unknown``."""
+        if self.closed is not None:
+            return
+        self.closed = reason
+        for pending in self._pending.values():
+            pending.error = Unavailable(
+                f"the connection to {self.address} was lost while the request was in flight: {reason}",
+                code="unavailable", outcome="unknown")
+        self._pending.clear()
+        if self.pid != os.getpid():  # a forked child must not touch its parent's sockets
+            return
+        if self._monitor is not None:
+            self._socket.disable_monitor()
+            self._monitor = None
+        self._socket.close(0)
