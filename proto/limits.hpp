@@ -24,6 +24,7 @@ inline constexpr std::uint32_t kKeyMax = 255;             // bytes of an idempot
 inline constexpr std::uint32_t kTraceMax = 128;           // bytes of a traceparent
 inline constexpr std::uint32_t kBatchItemsMax = 10'000;   // items of a `batch`
 inline constexpr std::uint32_t kMessageTextMax = 511;     // bytes of meta.message
+inline constexpr std::uint32_t kCallsPerPeerMax = 4096;   // calls of one peer in flight
 
 static_assert(kPartMax <= kReplyMax && kReplyMax < kMessageMax);
 

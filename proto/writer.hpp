@@ -129,6 +129,20 @@ inline void patch_array32(std::uint8_t* header, std::uint32_t n) {
   header[4] = static_cast<std::uint8_t>(n);
 }
 
+// An Out over memory of a fixed size; a write beyond it fails the writer.
+class FixedOut : public Out {
+ public:
+  explicit FixedOut(std::span<std::uint8_t> memory) : begin_(memory.data()) {
+    pos = begin_;
+    end = begin_ + memory.size();
+  }
+  [[nodiscard]] std::size_t size() const { return static_cast<std::size_t>(pos - begin_); }
+  [[nodiscard]] Bytes view() const { return {begin_, size()}; }
+
+ private:
+  std::uint8_t* begin_;
+};
+
 // An Out over a vector that grows. view() is what has been written.
 class VectorOut : public Out {
  public:
