@@ -148,8 +148,9 @@ struct Refusal {
 
 // Reads one frame that `from` has sent.
 //
-// client: arrays have exactly the known fields (hello: at least those). daemon: at least those, so
-// that later versions can append.
+// A client's frame that cannot be read up to its id, or that belongs to no call of its own, cuts
+// the peer; the rest is answered. Of a daemon's frames everything cuts but a type that this version
+// does not know, which the client ignores (code `unsupported`).
 [[nodiscard]] tl::expected<Message, Refusal> decode(Bytes frame, From from,
                                                     const Limits& limits = {});
 
