@@ -128,7 +128,7 @@ void Database::open(const std::string& path, const Options&) {
     flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     // SQLite would make it readable for everybody. Only a file that is new is opened here: closing
     // a descriptor of a file that SQLite has open would drop its locks.
-    const int fd = ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const int fd = path == ":memory:" ? -1 : ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0) ::close(fd);
   } else {
     flags |= SQLITE_OPEN_READONLY;
@@ -180,7 +180,8 @@ void Database::configure(const std::string& path, const Options& o) {
   else
     pragmas += "PRAGMA query_only=1; SELECT count(*) FROM sqlite_schema;";
   int rc = sqlite3_exec(db_, pragmas.c_str(), nullptr, nullptr, nullptr);
-  if (rc == SQLITE_OK && mode_ == Mode::write) {
+  // ":memory:" is never a store's path (those are absolute); prepare_store's dry run uses it.
+  if (rc == SQLITE_OK && mode_ == Mode::write && path != ":memory:") {
     Statement mode = prepare("PRAGMA journal_mode");
     if (!mode.step() || mode.text(0) != "wal") {
       sdk::Error e = error_from(SQLITE_CANTOPEN, "cannot open " + path +

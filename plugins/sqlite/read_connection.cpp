@@ -1,0 +1,111 @@
+// Serving reads; see read_connection.hpp.
+#include "plugins/sqlite/read_connection.hpp"
+
+#include "plugins/sqlite/backup.hpp"
+#include "plugins/sqlite/verbs.hpp"
+
+namespace headgate::sqlite {
+
+ReadConnection::ReadConnection(SqliteDriver& driver, bool read_access)
+    : driver_(driver),
+      db_(driver.host(), driver.options().path, Database::Mode::read, driver.options()),
+      read_access_(read_access) {}
+
+void ReadConnection::submit(const hg_call* const* calls, std::uint32_t n) {
+  for (std::uint32_t i = 0; i < n; ++i) serve(*calls[i]);
+}
+
+void ReadConnection::begin() {
+  driver_.pass_gate();
+  db_.exec("BEGIN");
+}
+
+void ReadConnection::end() {
+  if (db_.in_transaction()) sqlite3_exec(db_.raw(), "ROLLBACK", nullptr, nullptr, nullptr);
+}
+
+void ReadConnection::serve(const hg_call& call) {
+  sdk::Sink sink(driver_.host(), call.op);
+  sdk::Done done;
+  std::optional<sdk::Error> error;
+  try {
+    if (call.work_until_us != 0 && driver_.now() >= call.work_until_us)
+      throw sdk::Error(sdk::Code::deadline, sdk::Outcome::not_sent, "the deadline passed before the call's turn");
+    if (call.lease != 0 && !leased_)
+      throw sdk::Error(sdk::Code::transaction_expired, sdk::Outcome::rolled_back, "this transaction is over");
+    transact(call, sink, done);
+    sink.commit();
+  } catch (...) {
+    error = current_error();
+  }
+  if (!leased_) end();
+  if (error) {
+    done = {};
+    if (db_.stopped() != Database::Stop::none) error->outcome = sdk::Outcome::rolled_back;
+    const bool may_write = !read_access_ && !leased_ && call.access != HG_ACCESS_READ &&
+                           (call.flags & HG_CALL_READ_ONLY) == 0;
+    if (error->sqlstate == "25006" && may_write) error->retry = HG_RETRY_REROUTE;
+    const int rc = error->vendor_code & 0xff;
+    if (rc == SQLITE_IOERR || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_CANTOPEN)
+      done.connection = HG_CONN_BROKEN;
+    if (leased_ && !db_.in_transaction()) leased_ = false;
+  }
+  done.lease = leased_ ? HG_LEASE_OPEN : HG_LEASE_NONE;
+  sdk::complete(driver_.host(), call.op, done, error ? &*error : nullptr);
+}
+
+// The transaction's verbs, or a call of its own.
+void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& done) {
+  const std::string_view verb = sdk::text(call.verb);
+  proto::Writer w(&sink);
+  if (verb == "begin") {
+    begin();
+    Statement s = db_.prepare("SELECT 1 FROM sqlite_schema LIMIT 1");  // the snapshot is taken now
+    s.step();
+    leased_ = true;
+    w.map(0);
+  } else if (verb == "commit" || verb == "rollback") {
+    leased_ = false;
+    w.map(0);
+  } else if (verb == "savepoint" || verb == "release" || verb == "rollback_to") {
+    sdk::Fields fields(verb, sdk::bytes(call.body), {"name"});
+    const char* what = verb == "savepoint" ? "SAVEPOINT " : verb == "release" ? "RELEASE " : "ROLLBACK TO ";
+    db_.exec(what + quoted("s_" + std::string(fields.str("name"))));
+    w.map(0);
+  } else {
+    if (!leased_) begin();
+    db_.begin_op(call.op, call.work_until_us);
+    try {
+      run(call, sink, done);
+    } catch (...) {
+      db_.end_op();
+      throw;
+    }
+    db_.end_op();
+  }
+}
+
+void ReadConnection::run(const hg_call& call, sdk::Sink& sink, sdk::Done& done) {
+  if (sdk::text(call.verb) == "backup") run_backup(driver_, call, db_, sink);
+  else execute_call(driver_, call, db_, sink, done, leased_);
+}
+
+void ReadConnection::reset(hg_op op) {
+  end();
+  leased_ = false;
+  sdk::complete(driver_.host(), op, {});
+}
+
+void ReadConnection::ping(hg_op op) {
+  std::optional<sdk::Error> failed;
+  try {
+    Statement s = db_.prepare("SELECT 1 FROM sqlite_schema LIMIT 1");
+    s.step();
+  } catch (const sdk::Error& e) {
+    failed = e;
+  }
+  sdk::complete(driver_.host(), op, {.connection = failed ? HG_CONN_BROKEN : HG_CONN_CLEAN},
+                failed ? &*failed : nullptr);
+}
+
+}  // namespace headgate::sqlite
