@@ -200,6 +200,9 @@ struct Config {
   [[nodiscard]] const Service* service(std::string_view name) const;
 };
 
+// The catalogue as hg_driver_config.statements takes it: a msgpack map name -> text.
+std::vector<std::uint8_t> pack_statements(const Config& config);
+
 // What a plugin's describe says about stores; lets the files be checked against it.
 struct OptionSchema {
   enum class Type : std::uint8_t { str, integer, boolean, list, duration_ms, bytes };
@@ -219,7 +222,8 @@ using SchemaOf = std::function<tl::expected<PluginSchema, std::string>(
 
 struct LoadOptions {
   SchemaOf schema_of;  // empty: plugin options and verbs go unchecked
-  // "daemon.log_level=debug": read after the files, and over them.
+  // "daemon.log_level=debug": read after the files, and over them. What stands right of '=' is a TOML
+  // value, or, where it is none, a string.
   std::vector<std::string> overrides;
 };
 
