@@ -70,11 +70,18 @@ def pack(value: Any) -> bytes:
         raise InvalidRequest(f"this value cannot be sent: {e}", code="invalid") from e
 
 
+def _unpackb(data: bytes, timestamp: int) -> Any:
+    return msgpack.unpackb(data, ext_hook=values.from_wire, raw=False, strict_map_key=False,
+                           timestamp=timestamp)
+
+
 def unpack(data: bytes) -> Any:
     """The value in ``data``; raises ProtocolError when it is not exactly one well-formed value."""
     try:
-        return msgpack.unpackb(data, ext_hook=values.from_wire, raw=False, strict_map_key=False,
-                               max_buffer_size=2 * MESSAGE_MAX)
+        try:
+            return _unpackb(data, 3)
+        except (OverflowError, OSError):  # an instant that no datetime holds: all as msgpack.Timestamp
+            return _unpackb(data, 0)
     except Exception as e:  # msgpack raises many kinds; all mean the same here
         raise ProtocolError(f"the gateway sent what is no msgpack of this protocol: {e}",
                             code="internal", outcome="unknown") from e
