@@ -26,7 +26,7 @@ import json
 import os
 import struct
 import threading
-import time as _time
+import time
 import uuid
 from typing import Any, NamedTuple, Optional, Tuple
 
@@ -120,7 +120,7 @@ class ObjectId:
             if cls._pid != os.getpid():  # a fork must not make its parent's ids
                 cls._pid, cls._random = os.getpid(), os.urandom(5)
             ObjectId._count = (cls._count + 1) & 0xFFFFFF
-            return struct.pack(">I", int(_time.time()) & 0xFFFFFFFF) + cls._random + \
+            return struct.pack(">I", int(time.time()) & 0xFFFFFFFF) + cls._random + \
                 cls._count.to_bytes(3, "big")
 
     @property
@@ -230,7 +230,7 @@ def _date(data: bytes) -> Any:
     return datetime.date.fromordinal(ordinal)
 
 
-def _time(data: bytes) -> Any:
+def _read_time(data: bytes) -> Any:
     us, = struct.unpack(">q", data[:8])
     if us == _DAY_US:
         return msgpack.ExtType(3, data)  # 24:00:00
@@ -267,7 +267,7 @@ def _bson(data: bytes) -> Any:
 
 
 _READERS = {
-    1: _from_decimal, 2: _date, 3: _time, 4: _local,
+    1: _from_decimal, 2: _date, 3: _read_time, 4: _local,
     5: lambda d: Interval(*struct.unpack(">iiq", d)),
     6: lambda d: uuid.UUID(bytes=d),
     7: lambda d: Json(d.decode("utf-8")),
