@@ -1,0 +1,130 @@
+#include "daemon/config/tree.hpp"
+
+#include <toml++/toml.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <fstream>
+
+namespace headgate::config {
+namespace {
+
+Place place_of(const toml::source_region& region, const std::string& file) {
+  return {file, region.begin.line, region.begin.column};
+}
+
+Node convert(const toml::node& from, const std::string& file) {
+  Node to;
+  to.place = place_of(from.source(), file);
+  if (const auto* t = from.as_table()) {
+    to.kind = Node::Kind::table;
+    for (const auto& [key, value] : *t) {
+      Node child = convert(value, file);
+      child.key_place = place_of(key.source(), file);
+      to.entries.emplace_back(std::string(key.str()), std::move(child));
+    }
+    // The library sorts by name; faults are better told in the order of the file.
+    std::stable_sort(to.entries.begin(), to.entries.end(), [](const auto& a, const auto& b) {
+      const Place& p = a.second.key_place;
+      const Place& q = b.second.key_place;
+      return std::pair(p.line, p.column) < std::pair(q.line, q.column);
+    });
+  } else if (const auto* a = from.as_array()) {
+    to.kind = Node::Kind::array;
+    for (const auto& value : *a) to.items.push_back(convert(value, file));
+  } else if (const auto* s = from.as_string()) {
+    to.kind = Node::Kind::string;
+    to.text = s->get();
+  } else if (const auto* i = from.as_integer()) {
+    to.kind = Node::Kind::integer;
+    to.integer = i->get();
+  } else if (const auto* d = from.as_floating_point()) {
+    to.kind = Node::Kind::real;
+    to.real = d->get();
+  } else if (const auto* b = from.as_boolean()) {
+    to.kind = Node::Kind::flag;
+    to.flag = b->get();
+  } else {
+    to.kind = Node::Kind::time;
+  }
+  return to;
+}
+
+bool is_array_of_tables(const Node& n) {
+  return n.is(Node::Kind::array) && !n.items.empty() &&
+         std::all_of(n.items.begin(), n.items.end(),
+                     [](const Node& i) { return i.is(Node::Kind::table); });
+}
+
+}  // namespace
+
+const Node* Node::find(std::string_view key) const {
+  for (const auto& [k, v] : entries) {
+    if (k == key) return &v;
+  }
+  return nullptr;
+}
+Node* Node::find(std::string_view key) {
+  return const_cast<Node*>(std::as_const(*this).find(key));
+}
+
+std::string_view name(Node::Kind kind) {
+  switch (kind) {
+    case Node::Kind::string: return "a string";
+    case Node::Kind::integer: return "an integer";
+    case Node::Kind::real: return "a float";
+    case Node::Kind::flag: return "a boolean";
+    case Node::Kind::time: return "a date or time";
+    case Node::Kind::array: return "an array";
+    case Node::Kind::table: return "a table";
+  }
+  return "?";
+}
+
+tl::expected<Node, ConfigFault> parse_tree(std::string_view text, const std::string& file) {
+  try {
+    return convert(toml::parse(text, std::string_view(file)), file);
+  } catch (const toml::parse_error& e) {
+    std::string what = "syntax: ";
+    what += e.description();
+    return tl::make_unexpected(ConfigFault{place_of(e.source(), file), what});
+  }
+}
+
+tl::expected<Node, ConfigFault> read_tree(const std::string& file) {
+  errno = 0;
+  std::ifstream in(file, std::ios::binary);
+  std::string text;
+  if (in) {
+    text.resize(kFileMax + 1);
+    in.read(text.data(), static_cast<std::streamsize>(text.size()));
+    text.resize(static_cast<std::size_t>(in.gcount()));
+  }
+  if (!in.is_open() || in.bad()) {
+    const char* why = errno != 0 ? std::strerror(errno) : "not a readable file";
+    return tl::make_unexpected(
+        ConfigFault{Place{file, 0, 0}, std::string("cannot be read: ") + why});
+  }
+  if (text.size() > kFileMax) {
+    return tl::make_unexpected(ConfigFault{Place{file, 0, 0}, "is larger than 4MiB"});
+  }
+  return parse_tree(text, file);
+}
+
+void lay_over(Node& base, Node over) {
+  for (auto& [key, value] : over.entries) {
+    Node* mine = base.find(key);
+    if (mine == nullptr) {
+      base.entries.emplace_back(key, std::move(value));
+    } else if (mine->is(Node::Kind::table) && value.is(Node::Kind::table)) {
+      lay_over(*mine, std::move(value));
+    } else if (is_array_of_tables(*mine) && is_array_of_tables(value)) {
+      std::move(value.items.begin(), value.items.end(), std::back_inserter(mine->items));
+    } else {
+      *mine = std::move(value);
+    }
+  }
+}
+
+}  // namespace headgate::config
