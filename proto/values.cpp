@@ -124,7 +124,7 @@ bool read(const Item& it, Decimal* out) {
   const std::uint8_t* p = it.bytes.data();
   const std::string_view digits = text_of(it.bytes.subspan(3));
   if (p[0] > 1 || digits.size() > kDecimalDigitsMax) return false;
-  if (digits[0] == '0' && digits.size() > 1) return false;
+  if (digits[0] == '0' && (digits.size() > 1 || p[0] == 1)) return false;
   if (!std::all_of(digits.begin(), digits.end(), [](char c) { return c >= '0' && c <= '9'; }))
     return false;
   *out = {p[0] == 1, static_cast<std::int16_t>(static_cast<std::uint16_t>(big(p + 1, 2))), digits};

@@ -49,7 +49,7 @@ struct Timestamp {
 
 // (-1)^negative * digits * 10^-scale.
 struct Decimal {
-  bool negative = false;
+  bool negative = false;  // false for zero
   std::int16_t scale = 0;
   std::string_view digits = "0";  // '0'..'9', no leading zero but in "0" itself
 };

@@ -420,6 +420,7 @@ std::optional<Decimal> parse_decimal(std::string_view s, std::string* digits) {
     return std::nullopt;
   d.scale = static_cast<std::int16_t>(scale);
   d.digits = *digits;
+  if (d.digits == "0") d.negative = false;
   return d;
 }
 
