@@ -95,7 +95,10 @@ enum {
   HG_DONE_NOT_REPLICATED = 2, /* applied, but a standby may lack it */
   HG_DONE_KEEP_BODY = 4,      /* with an error: the bytes in the sink are the reply's body */
   HG_DONE_ROWS_AFFECTED = 8,  /* rows_affected is meaningful */
-  HG_DONE_LAST_ID = 16        /* last_id is meaningful */
+  HG_DONE_LAST_ID = 16,       /* last_id is meaningful */
+  HG_DONE_MORE = 32           /* this thread completes another operation at once (the next of a
+                                 batch that was committed as one): the loop is woken for all
+                                 together. The last one of them must not carry it. */
 };
 typedef struct hg_done {
   uint32_t size;

@@ -1,0 +1,227 @@
+// Drivers and connections in the making.
+#include "daemon/plugin/opening.hpp"
+
+#include <algorithm>
+
+#include "daemon/plugin/blocking_lane.hpp"
+#include "daemon/plugin/event_lane.hpp"
+
+namespace headgate::plugin {
+namespace {
+
+hg_bytes lend(std::string_view s) {
+  return {reinterpret_cast<const std::uint8_t*>(s.data()), s.size()};
+}
+hg_bytes lend(proto::Bytes b) { return {b.data(), b.size()}; }
+
+Fault unavailable(std::string message, Retry retry) {
+  Fault f;
+  f.code = Code::unavailable;
+  f.message = std::move(message);
+  f.retry = retry;
+  return f;
+}
+
+}  // namespace
+
+hg_driver* open_driver(StoreCore& core, std::uint32_t kind, proto::Bytes options, Fault* why_not) {
+  const StoreSettings& s = core.settings;
+  hg_driver_config config{};
+  config.size = sizeof config;
+  config.kind = kind;
+  config.driver_id = core.id;
+  config.store = lend(s.name);
+  config.options = lend(options);
+  config.statements = lend(proto::Bytes(s.statements));
+  config.state_dir = lend(s.state_dir);
+  config.reply_max = s.reply_max;
+  config.part_max = s.part_max;
+  hg_driver* driver = nullptr;
+  hg_error error{};
+  error.size = sizeof error;
+  try {
+    if (core.plugin().driver_open(&config, &driver, &error) == 0 && driver != nullptr) return driver;
+  } catch (...) {
+    core.host.misdeed(Misdeed::threw, s.name, "driver_open");
+    *why_not = unavailable("the plugin threw while it opened the store", Retry::backoff);
+    return nullptr;
+  }
+  *why_not = error.message[0] != '\0' ? fault_from(error)
+                                      : unavailable("the plugin gave no reason", Retry::backoff);
+  return nullptr;
+}
+
+void DriverJob::work() {
+  driver = open_driver(*core, kind, options, &why_not);
+  core->host.inbox().push(*this);
+}
+
+void DriverJob::deliver() {
+  if (store != nullptr) store->driver_opened(driver, driver == nullptr ? &why_not : nullptr);
+  else if (driver != nullptr) core->plugin().driver_close(driver);
+  delete this;
+}
+
+Result<void> PluginStore::open_driver_now() {
+  if (core_->driver != nullptr) return {};
+  Fault why_not;
+  hg_driver* driver = plugin::open_driver(*core_, static_cast<std::uint32_t>(kind_), options_, &why_not);
+  driver_opened(driver, driver == nullptr ? &why_not : nullptr);
+  if (driver == nullptr) return tl::make_unexpected(why_not);
+  return {};
+}
+
+void PluginStore::open_driver() {
+  retry_at_ = {};
+  start_driver_job();
+}
+
+void PluginStore::start_driver_job() {
+  if (core_->driver != nullptr || opening_ != nullptr) return;
+  if (core_->host.loop().now() < retry_at_) return;
+  opening_ = new DriverJob;
+  opening_->core = core_;
+  opening_->store = this;
+  opening_->kind = static_cast<std::uint32_t>(kind_);
+  opening_->options = options_;
+  core_->host.connects().add(*opening_);
+}
+
+void PluginStore::driver_opened(hg_driver* driver, const Fault* why_not) {
+  opening_ = nullptr;
+  if (driver != nullptr) {
+    core_->driver = driver;
+    trouble_.clear();
+    pause_ = Micros(0);
+    core_->host.log().info("store_open", {{"store", core_->settings.name}});
+  } else {
+    const StoreSettings& s = core_->settings;
+    trouble_ = why_not->message;
+    pause_ = std::clamp(pause_ * 2, s.reopen_min, s.reopen_max);
+    retry_at_ = core_->host.loop().now() + pause_;
+    core_->host.log().error("store_cannot_open", {{"store", s.name}, {"why", trouble_}});
+  }
+  std::vector<OpenJob*> due;
+  due.swap(waiting_);
+  for (OpenJob* job : due) start(job);
+}
+
+Fault PluginStore::not_open() const {
+  const Micros left = retry_at_ - core_->host.loop().now();
+  Fault f = unavailable(trouble_.empty() ? "the store is being opened" : "cannot open: " + trouble_,
+                        Retry::backoff);
+  f.retry_after_ms = static_cast<std::uint32_t>(std::max<std::int64_t>(left.count() / 1000, 0));
+  return f;
+}
+
+void PluginStore::open(const OpenRequest& request) {
+  auto* job = new OpenJob;
+  job->core = core_;
+  job->request = request;
+  if (core_->driver == nullptr) start_driver_job();
+  if (opening_ != nullptr) waiting_.push_back(job);
+  else start(job);
+}
+
+void PluginStore::start(OpenJob* job) {
+  Host& host = core_->host;
+  const OpenRequest& r = job->request;
+  if (core_->driver == nullptr) {
+    job->why_not = not_open();
+  } else if (r.lane >= lanes().size()) {
+    job->why_not.message = "no such lane";
+  } else if (!lanes()[r.lane].event && !host.take_thread()) {
+    job->why_not = unavailable("all threads_max (" + std::to_string(host.settings().threads_max) +
+                                   ") worker threads are in use",
+                               Retry::backoff);
+  } else {
+    job->has_thread = !lanes()[r.lane].event;
+    job->id = host.new_connection_id();
+    host.connects().add(*job);
+    return;
+  }
+  host.inbox().push(*job);  // refused, but not inside the pool's call
+}
+
+void OpenJob::work() {
+  const StoreSettings& s = core->settings;
+  Host& host = core->host;
+  if (closing) {
+    try {
+      core->plugin().conn_close(connection);
+    } catch (...) {
+      host.misdeed(Misdeed::threw, s.name, "conn_close");
+    }
+    connection = nullptr;
+    host.inbox().push(*this);
+    return;
+  }
+  Login login;
+  if (s.login) {
+    Result<Login> got = s.login(request.access, request.generation);
+    if (!got) {
+      why_not = got.error();
+      host.inbox().push(*this);
+      return;
+    }
+    login = std::move(*got);
+  }
+  hg_connect c{};
+  c.size = sizeof c;
+  c.lane = request.lane;
+  c.access = static_cast<std::uint32_t>(request.access);
+  c.generation = request.generation;
+  c.id = id;
+  c.deadline_us = static_cast<std::uint64_t>(request.deadline.us);
+  if (!s.endpoints.empty())
+    c.endpoint = lend(s.endpoints[std::min<std::size_t>(static_cast<std::size_t>(std::max(request.endpoint, 0)),
+                                                        s.endpoints.size() - 1)]);
+  c.account = lend(login.account);
+  c.password = lend(login.password.reveal());
+  c.label = lend(login.label);
+  c.tls = lend(proto::Bytes(login.tls));
+  hg_error error{};
+  error.size = sizeof error;
+  try {
+    if (core->plugin().conn_open(core->driver, &c, &connection, &fd, &error) != 0) {
+      connection = nullptr;
+      why_not = fault_from(error);
+    } else if (connection == nullptr) {
+      why_not.message = "the plugin opened no connection and gave no reason";
+    }
+  } catch (...) {
+    connection = nullptr;
+    host.misdeed(Misdeed::threw, s.name, "conn_open");
+    why_not.message = "the plugin threw while it opened a connection";
+  }
+  login.password.forget();
+  host.inbox().push(*this);
+}
+
+void OpenJob::deliver() {
+  Host& host = core->host;
+  LinkEvents* events = core->events;
+  if (connection == nullptr) {
+    if (has_thread) host.give_thread();
+    if (id != 0) host.set_link(id, nullptr);
+    if (events != nullptr && !closing) events->open_failed(request.ticket, why_not);
+    delete this;
+    return;
+  }
+  if (events == nullptr) {
+    closing = true;
+    host.connects().add(*this);
+    return;
+  }
+  if (core->lanes()[request.lane].event) {
+    auto link = std::make_unique<EventLink>(core, request, id, connection);
+    link->attach();
+    events->opened(request.ticket, std::move(link));
+  } else {
+    host.set_link(id, nullptr);
+    events->opened(request.ticket, std::make_unique<BlockingLink>(core, request, connection, fd));
+  }
+  delete this;
+}
+
+}  // namespace headgate::plugin

@@ -1,0 +1,64 @@
+// StoreCore is what a store's links, jobs and workers share: the plugin, the driver, the settings
+// and the pool's ear. It lives as long as the last of them, so a worker that comes back late still
+// finds its driver.
+//
+// Threads: constant once the driver is open, `events` excepted, which is the loop's.
+#pragma once
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "daemon/core/secret.hpp"
+#include "daemon/plugin/host.hpp"
+#include "daemon/plugin/library.hpp"
+#include "daemon/plugin/link.hpp"
+
+namespace headgate::plugin {
+
+// What one connection logs in with. The password is wiped after conn_open.
+struct Login {
+  std::string account;
+  Secret password;
+  std::string label;               // the credential's name
+  std::vector<std::uint8_t> tls;   // msgpack map, or empty
+};
+// Called on a connect thread, so it may read files; it must be callable from several at once.
+using LoginSource = std::function<Result<Login>(Access access, std::uint32_t generation)>;
+
+struct StoreSettings {
+  std::string name;
+  std::string kind;                      // one of describe's
+  std::vector<std::string> endpoints;    // empty for embedded stores
+  std::vector<std::uint8_t> options;     // msgpack map as configured; checked, then completed
+  std::vector<std::uint8_t> statements;  // msgpack map name -> text
+  std::string state_dir;
+  std::uint64_t reply_max = proto::kReplyMax;
+  std::uint64_t part_max = proto::kPartMax;
+  Micros stream_max{std::chrono::hours(1)};
+  Micros reopen_min{std::chrono::seconds(1)};  // pause before a failed driver_open is tried again
+  Micros reopen_max{std::chrono::seconds(30)};
+  LoginSource login;                     // empty: stores without a login
+};
+
+struct StoreCore {
+  StoreCore(Host& h, std::shared_ptr<const Library> l, StoreSettings s)
+      : host(h), library(std::move(l)), settings(std::move(s)) {}
+  ~StoreCore() {
+    if (driver != nullptr) plugin().driver_close(driver);
+  }
+  StoreCore(const StoreCore&) = delete;
+  StoreCore& operator=(const StoreCore&) = delete;
+  [[nodiscard]] const hg_plugin& plugin() const { return library->plugin(); }
+  [[nodiscard]] const std::vector<LaneInfo>& lanes() const { return library->description().lanes; }
+
+  Host& host;
+  const std::shared_ptr<const Library> library;
+  const StoreSettings settings;
+  hg_driver* driver = nullptr;
+  LinkEvents* events = nullptr;  // null: the pool is gone
+  std::uint64_t id = 0;          // hg_driver_config.driver_id
+};
+
+}  // namespace headgate::plugin
