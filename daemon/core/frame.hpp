@@ -4,6 +4,7 @@
 // without a copy or an allocation. Threads: one at a time; it may be released on any.
 #pragma once
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
@@ -37,7 +38,7 @@ class Frame {
 
   [[nodiscard]] void* storage() { return storage_; }
   // Views into bytes() stay valid when the Frame moves, except where the bytes live inside the
-  // storage itself (`inline_bytes`): the transport copies such small messages out first.
+  // storage itself (small messages): so move it to its place first, and decode it there.
   [[nodiscard]] proto::Bytes bytes() const { return bytes_; }
   void release() {
     if (ops_ != nullptr) ops_->release(storage_);
@@ -50,6 +51,9 @@ class Frame {
     if (o.ops_ != nullptr) o.ops_->move(o.storage_, storage_);
     ops_ = std::exchange(o.ops_, nullptr);
     bytes_ = std::exchange(o.bytes_, {});
+    const auto offset = reinterpret_cast<std::uintptr_t>(bytes_.data()) -
+                        reinterpret_cast<std::uintptr_t>(o.storage_);
+    if (offset < kStorage) bytes_ = {storage_ + offset, bytes_.size()};
   }
   alignas(16) unsigned char storage_[kStorage];
   const Ops* ops_ = nullptr;
