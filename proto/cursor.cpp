@@ -11,9 +11,12 @@ template <class T>
 T big_endian(const std::uint8_t* p) {
   T v;
   std::memcpy(&v, p, sizeof v);
-  if constexpr (sizeof(T) == 2) return static_cast<T>(__builtin_bswap16(static_cast<std::uint16_t>(v)));
-  if constexpr (sizeof(T) == 4) return static_cast<T>(__builtin_bswap32(static_cast<std::uint32_t>(v)));
-  if constexpr (sizeof(T) == 8) return static_cast<T>(__builtin_bswap64(static_cast<std::uint64_t>(v)));
+  if constexpr (sizeof(T) == 2)
+    return static_cast<T>(__builtin_bswap16(static_cast<std::uint16_t>(v)));
+  if constexpr (sizeof(T) == 4)
+    return static_cast<T>(__builtin_bswap32(static_cast<std::uint32_t>(v)));
+  if constexpr (sizeof(T) == 8)
+    return static_cast<T>(__builtin_bswap64(static_cast<std::uint64_t>(v)));
   return v;
 }
 
@@ -24,11 +27,12 @@ Type type_of(std::uint8_t b) {
   if (b <= 0xbf) return Type::str;
   if (b >= 0xe0) return Type::sint;
   static constexpr std::array<Type, 32> kTypes = {
-      Type::nil,  Type::invalid, Type::boolean, Type::boolean, Type::bin,  Type::bin,  Type::bin,
-      Type::ext,  Type::ext,     Type::ext,     Type::float32, Type::float64, Type::uint, Type::uint,
-      Type::uint, Type::uint,    Type::sint,    Type::sint,    Type::sint, Type::sint, Type::ext,
-      Type::ext,  Type::ext,     Type::ext,     Type::ext,     Type::str,  Type::str,  Type::str,
-      Type::array, Type::array,  Type::map,     Type::map};
+      Type::nil,  Type::invalid, Type::boolean, Type::boolean, Type::bin,     Type::bin,
+      Type::bin,  Type::ext,     Type::ext,     Type::ext,     Type::float32, Type::float64,
+      Type::uint, Type::uint,    Type::uint,    Type::uint,    Type::sint,    Type::sint,
+      Type::sint, Type::sint,    Type::ext,     Type::ext,     Type::ext,     Type::ext,
+      Type::ext,  Type::str,     Type::str,     Type::str,     Type::array,   Type::array,
+      Type::map,  Type::map};
   return kTypes[b - 0xc0];
 }
 
@@ -162,7 +166,8 @@ double Cursor::read_float() {
   constexpr std::uint64_t kExact = std::uint64_t{1} << 53;
   if (it.type == Type::float32 || it.type == Type::float64) return it.real;
   if (it.type == Type::uint && it.uint <= kExact) return static_cast<double>(it.uint);
-  if (it.type == Type::sint && it.sint >= -static_cast<std::int64_t>(kExact)) return static_cast<double>(it.sint);
+  if (it.type == Type::sint && it.sint >= -static_cast<std::int64_t>(kExact))
+    return static_cast<double>(it.sint);
   ok_ = false;
   return 0;
 }

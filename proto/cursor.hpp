@@ -83,7 +83,15 @@ class Cursor {
   bool ok_ = true;
 };
 
-enum class Shape : std::uint8_t { good, truncated, trailing, too_deep, too_many, bad_byte, bad_utf8 };
+enum class Shape : std::uint8_t {
+  good,
+  truncated,
+  trailing,
+  too_deep,
+  too_many,
+  bad_byte,
+  bad_utf8
+};
 std::string_view name(Shape s);
 
 // Checks that `b` is exactly one msgpack value within the limits, every str in it UTF-8. One pass,

@@ -181,7 +181,8 @@ struct Meta {
 [[nodiscard]] tl::expected<Meta, Refusal> decode_meta(Bytes meta);
 
 // Upper bounds of the heads below, for buffers on the stack and for headroom. encode_reply_head
-// never writes more: `detail` and `warnings` that would not fit are left out, and `omitted` says so.
+// never writes more: `detail` and `warnings` that would not fit are left out, and `omitted` says
+// so.
 inline constexpr std::size_t kReplyHeadMax = 2048;
 inline constexpr std::size_t kPartHeadMax = 32;
 inline constexpr std::size_t kRequestHeadMax = 2048;

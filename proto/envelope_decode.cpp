@@ -186,7 +186,8 @@ bool Decoder::boolean(bool* out, const char* what) {
 }
 
 bool Decoder::shape(Bytes b, const char* what) {
-  const auto depth = static_cast<std::uint32_t>(std::min<std::uint64_t>(limits_.depth_max, kDepthMax));
+  const auto depth =
+      static_cast<std::uint32_t>(std::min<std::uint64_t>(limits_.depth_max, kDepthMax));
   const auto elements =
       static_cast<std::uint32_t>(std::min<std::uint64_t>(limits_.elements_max, UINT32_MAX));
   const Shape s = check(b, depth, elements);
@@ -322,7 +323,8 @@ bool Decoder::read_option(std::size_t which, Options* out) {
            refuse(Code::invalid, "option `%s` must be a str of 1 to %zu bytes", option, max);
   };
   switch (which) {
-    case 0: return number(&out->timeout_ms, std::min<std::uint64_t>(limits_.timeout_ms_max, UINT32_MAX));
+    case 0:
+      return number(&out->timeout_ms, std::min<std::uint64_t>(limits_.timeout_ms_max, UINT32_MAX));
     case 1: return flag(&out->read_only);
     case 2: return flag(&out->idempotent);
     case 3: return string(&out->key, kKeyMax);

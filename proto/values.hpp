@@ -1,8 +1,9 @@
 // Values that plain msgpack lacks, as ext types: one table, the same in every client and plugin.
 //
 // The layouts are PROTOCOL.md's section "Values"; this file is their C++ form. All numbers are big
-// endian; what BSON wrote is BSON's own little endian. read() accepts a payload only in the one form
-// that section allows, so that equal values have equal bytes (a timestamp excepted: three forms).
+// endian; what BSON wrote is BSON's own little endian. read() accepts a payload only in the one
+// form that section allows, so that equal values have equal bytes (a timestamp excepted: three
+// forms).
 //
 // Threads: none of its own. Views point into the item that was read, or to what the caller lends.
 #pragma once

@@ -296,7 +296,8 @@ std::optional<Timestamp> parse_timestamp(std::string_view s) {
   const std::optional<std::int32_t> offset = r.offset();
   if (!r.done() || !offset.has_value() || (seconds == 86'400 && nanos != 0)) return std::nullopt;
   const Timestamp t{days * 86'400 + seconds - *offset, static_cast<std::uint32_t>(nanos)};
-  if (t.seconds > Timestamp::kSecondsMax || t.seconds < -Timestamp::kSecondsMax) return std::nullopt;
+  if (t.seconds > Timestamp::kSecondsMax || t.seconds < -Timestamp::kSecondsMax)
+    return std::nullopt;
   return t;
 }
 
@@ -311,7 +312,8 @@ std::optional<LocalTimestamp> parse_local_timestamp(std::string_view s) {
   if (!r.done() || (seconds == 86'400 && us != 0)) return std::nullopt;
   // The ends of the type are the infinities, not values.
   const Wide all = static_cast<Wide>(days) * kDayUs + seconds * 1'000'000 + us;
-  if (all >= LocalTimestamp::kInfinity || all <= LocalTimestamp::kMinusInfinity) return std::nullopt;
+  if (all >= LocalTimestamp::kInfinity || all <= LocalTimestamp::kMinusInfinity)
+    return std::nullopt;
   return LocalTimestamp{static_cast<std::int64_t>(all)};
 }
 

@@ -49,7 +49,10 @@ Input mutated(Input in, std::mt19937_64& random) {
       case 0: in[at] ^= static_cast<std::uint8_t>(1u << below(8)); break;
       case 1: in[at] = static_cast<std::uint8_t>(random()); break;
       case 2: in.erase(in.begin() + static_cast<std::ptrdiff_t>(at)); break;
-      case 3: in.insert(in.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::uint8_t>(random())); break;
+      case 3:
+        in.insert(in.begin() + static_cast<std::ptrdiff_t>(at),
+                  static_cast<std::uint8_t>(random()));
+        break;
       default: in.resize(at); break;
     }
   }

@@ -95,11 +95,17 @@ json body(Bytes b, const json& wanted) {
 }
 
 json options(const Options& o, const json& given) {
-  json all = {{"timeout_ms", o.timeout_ms}, {"read_only", o.read_only}, {"idempotent", o.idempotent},
-              {"key", std::string(o.key)},  {"tx", o.tx},               {"fetch", o.fetch},
-              {"credit", o.credit},         {"trace", std::string(o.trace)}};
-  const json defaults = {{"timeout_ms", 0}, {"read_only", false}, {"idempotent", false}, {"key", ""},
-                         {"tx", 0},         {"fetch", 0},         {"credit", 4},         {"trace", ""}};
+  json all = {{"timeout_ms", o.timeout_ms},
+              {"read_only", o.read_only},
+              {"idempotent", o.idempotent},
+              {"key", std::string(o.key)},
+              {"tx", o.tx},
+              {"fetch", o.fetch},
+              {"credit", o.credit},
+              {"trace", std::string(o.trace)}};
+  const json defaults = {
+      {"timeout_ms", 0}, {"read_only", false}, {"idempotent", false}, {"key", ""},
+      {"tx", 0},         {"fetch", 0},         {"credit", 4},         {"trace", ""}};
   json out = json::object();
   for (const auto& [key, value] : all.items())
     if (given.contains(key) || value != defaults[key]) out[key] = value;
@@ -138,9 +144,13 @@ struct Shown {
             {"heartbeat_ms", f.heartbeat_ms}, {"stores", stores}};
   }
   json operator()(const Request& f) const {
-    return {{"type", "request"}, {"id", f.id}, {"sent_us", f.sent_us},
-            {"store", std::string(f.store)}, {"verb", std::string(f.verb)},
-            {"options", options(f.options, wanted["options"])}, {"body", body(f.body, wanted["body"])}};
+    return {{"type", "request"},
+            {"id", f.id},
+            {"sent_us", f.sent_us},
+            {"store", std::string(f.store)},
+            {"verb", std::string(f.verb)},
+            {"options", options(f.options, wanted["options"])},
+            {"body", body(f.body, wanted["body"])}};
   }
   json operator()(const Data& f) const {
     return {{"type", "data"}, {"id", f.id}, {"seq", f.seq}, {"last", f.last},
@@ -324,8 +334,8 @@ TEST(Vectors, Values) {
 TEST(Vectors, AreManyAndCoverEveryCode) {
   std::size_t n = 0;
   std::array<int, kCodes> seen{};
-  for (const char* file : {"client", "options", "pieces", "violations", "reply", "welcome", "limits",
-                           "meta", "values"})
+  for (const char* file : {"client", "options", "pieces", "violations", "reply", "welcome",
+                           "limits", "meta", "values"})
     for (const json& v : vectors(file)) {
       ++n;
       if (v.contains("readable") && v["readable"].is_object() && v["readable"].contains("code"))
