@@ -12,6 +12,7 @@ namespace {
 
 constexpr std::int64_t kPurgeEvery = 32;        // rows due before a purge is worth its look-ups
 constexpr std::int64_t kPurgeDueMax = 1 << 20;
+constexpr std::uint64_t kPurgePauseUs = 20'000;
 constexpr std::uint64_t kReplyRoom = 64u << 10;  // of a reply that is not the value
 
 // Every verb, by name.
@@ -34,10 +35,6 @@ const Verb& find_verb(std::string_view name) {
   if (at == all.end() || at->name != name)
     throw sdk::unsupported("this store has no verb `" + std::string(name.substr(0, 64)) + "`");
   return *at;
-}
-
-std::uint64_t digest_of(std::string_view verb) {
-  return Waiters::hash(Wanted::list, proto::bytes_of(verb));
 }
 
 std::int64_t system_clock_ms() {
@@ -70,7 +67,7 @@ sdk::Route KeyValueKind::route(std::string_view name, Bytes body, const hg_call&
   const bool reads = verb.access == VerbAccess::read;
   r.lane = reads ? kReadLane : kWriteLane;
   r.idempotent = reads;
-  r.digest = digest_of(name);
+  r.digest = r.tag = Request::digest_of(name);
   Request q(name, body, call, value_max_, touches, r);
   verb.run(q);
   return r;
@@ -88,10 +85,12 @@ void KeyValueKind::execute(std::string_view name, Bytes body, const hg_call& cal
   sink.commit();
   if (verb.access == VerbAccess::read) return;
   const std::int64_t due = purge_due_.fetch_add(2 * keys.written()) + 2 * keys.written();
-  if (due < kPurgeEvery) return;
+  const std::uint64_t now = host_->now_us(host_);
+  if (due < kPurgeEvery || now < purge_after_us_) return;
   const std::int64_t step = std::min(due, Keyspace::kPurgeStepMax);
   const std::int64_t found = keys.purge(step);
-  purge_due_ = found < step ? 0 : std::min(due - step, kPurgeDueMax);
+  purge_due_ = std::clamp<std::int64_t>(due - found, 0, kPurgeDueMax);
+  if (found < step) purge_after_us_ = now + kPurgePauseUs;  // nothing more is dead yet
 }
 
 void KeyValueKind::explain(std::string_view name, Bytes body, Database& db, sdk::Sink& sink) {

@@ -35,6 +35,7 @@ class KeyValueKind : public Kind {
   // Rows that writers still owe to the purge: each row written pays for two that are removed, so
   // what is dead never outgrows what is written, and no single call pays for more than a step.
   std::atomic<std::int64_t> purge_due_{0};
+  std::atomic<std::uint64_t> purge_after_us_{0};  // host clock
 };
 
 }  // namespace headgate::sqlite

@@ -184,12 +184,18 @@ void Request::check_room() const {
   throw refused(sdk::Code::too_large, "the reply exceeds the store's reply_max: ask for less at once");
 }
 
+std::uint64_t Request::digest_of(std::string_view verb) {
+  return Waiters::hash(Wanted::list, proto::bytes_of(verb));
+}
+
 void Request::wait(const std::vector<std::uint64_t>& hashes, std::int64_t wait_ms,
                    std::uint32_t poll_ms) const {
   if (in_batch() || wait_ms <= 0) return;
   const std::uint64_t now = work_->host->now_us(work_->host);
   std::uint64_t until = call_.received_us + static_cast<std::uint64_t>(wait_ms) * 1000;
-  if (call_.work_until_us != 0) until = std::min(until, call_.work_until_us);
+  // The last look must come before the call's own end, which would be an error.
+  if (call_.work_until_us != 0)
+    until = std::min(until, call_.work_until_us - std::min(kKvWaitMarginUs, call_.work_until_us));
   // Less than a millisecond is no pause that could be asked for.
   if (now + 1000 > until) return;
   sdk::Error e(sdk::Code::not_found, sdk::Outcome::rejected,

@@ -38,6 +38,7 @@ inline constexpr std::int64_t kKvScanMax = 10'000;      // keys a page of scan
 inline constexpr std::size_t kKvWaitKeysMax = 1024;     // keys of one blpop or brpop
 inline constexpr std::int64_t kKvTtlMax = 100LL * 366 * 24 * 3600 * 1000;  // ms: a hundred years
 inline constexpr std::int64_t kKvWaitMax = proto::kTimeoutMsMax;           // ms
+inline constexpr std::uint64_t kKvWaitMarginUs = 20'000;  // left of a call when a wait must end
 
 // Elements of a list field, checked when it was read.
 struct Pair {
@@ -116,8 +117,14 @@ class Request {
   [[nodiscard]] bool streaming() const {
     return (call_.flags & HG_CALL_STREAM) != 0 && call_.fetch > 0 && !in_batch();
   }
-  // An item of a `batch`: it neither waits nor streams.
-  [[nodiscard]] bool in_batch() const { return sdk::text(call_.verb) != verb_; }
+  // An item of a `batch`, or inside a transaction: it neither waits nor streams. A batch's items
+  // are executed under the batch's own tag, which is no verb's digest.
+  [[nodiscard]] bool in_batch() const {
+    return call_.lease != 0 ||
+           (routing() ? sdk::text(call_.verb) != verb_ : call_.tag != digest_of(verb_));
+  }
+  // What routing gives as digest and tag.
+  static std::uint64_t digest_of(std::string_view verb);
 
   // Reading the body. All throw Error (invalid, or too_large) that names the field.
   [[nodiscard]] Fields fields(std::initializer_list<std::string_view> known) const {
