@@ -25,6 +25,7 @@ struct Cached {
   Trust trust = Trust::caller;
   sqlite3_stmt* stmt = nullptr;
   bool lent = false;
+  std::shared_ptr<void> note{};
 };
 using Lru = std::list<Cached>;  // most recently used first
 
@@ -351,6 +352,10 @@ void Statement::run() {
 }
 
 void Statement::reset() { sqlite3_reset(stmt_); }
+
+std::shared_ptr<void>* Statement::note() const {
+  return entry_ == nullptr ? nullptr : &static_cast<Cached*>(entry_)->note;
+}
 
 bool Statement::is_null(int c) const { return sqlite3_column_type(stmt_, c) == SQLITE_NULL; }
 std::int64_t Statement::integer(int c) const { return sqlite3_column_int64(stmt_, c); }

@@ -40,6 +40,9 @@ class Statement {
   void run();   // step() until done
   void reset();
 
+  // A place for what its user wants to remember with it; null when it is not in the cache.
+  [[nodiscard]] std::shared_ptr<void>* note() const;
+
   // Columns of the current row, 0-based. Views live until the next step.
   [[nodiscard]] bool is_null(int c) const;
   [[nodiscard]] std::int64_t integer(int c) const;

@@ -3,6 +3,7 @@
 
 #include "plugins/sqlite/errors.hpp"
 #include "plugins/sqlite/recorder.hpp"
+#include "plugins/sqlite/sql_rows.hpp"
 
 namespace headgate::sqlite {
 namespace {
@@ -12,13 +13,6 @@ struct ItemResult {
   std::optional<sdk::Error> error;
   bool partial = false;
 };
-
-void need_room(const proto::Writer& w, const sdk::Sink& sink) {
-  if (w.ok()) return;
-  if (sink.why() == HG_STOP)
-    throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected, "nobody waits for the reply any more");
-  throw sdk::Error(sdk::Code::too_large, sdk::Outcome::rejected, "the reply is larger than reply_max");
-}
 
 void write_item(proto::Writer& w, const ItemResult& r, proto::Bytes body) {
   w.array(3);

@@ -1,0 +1,27 @@
+// describe: what the plugin tells the host about itself, once.
+#pragma once
+#include <initializer_list>
+#include <string_view>
+
+#include "plugins/sdk/driver.hpp"
+
+namespace headgate::sqlite {
+
+struct VerbEntry {
+  std::string_view name;
+  std::string_view access;  // read, write or admin
+  bool streams = false;
+  bool uploads = false;
+  bool waits = false;
+};
+// One pair of a kind's verbs map.
+void describe_verb(proto::Writer& w, const VerbEntry& v);
+
+// The lanes' list.
+void describe_lanes(proto::Writer& w);
+
+// A kind's entry as a describe_<kind> function wrote it, with the verbs that the driver answers for
+// every kind (ping, describe, batch, explain, backup) added where they are missing.
+void describe_kind(proto::Writer& w, void (*kind)(proto::Writer&));
+
+}  // namespace headgate::sqlite

@@ -1,0 +1,88 @@
+// Reading the catalogue, and the digest.
+#include "plugins/sqlite/sql_statements.hpp"
+
+namespace headgate::sqlite {
+namespace {
+
+std::string_view trimmed(std::string_view s) {
+  while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r')) s.remove_suffix(1);
+  return s;
+}
+
+StatementAccess read_access(std::string_view name, std::string_view text) {
+  StatementAccess access = StatementAccess::by_text;
+  while (!text.empty()) {
+    const std::size_t end = text.find('\n');
+    std::string_view line = trimmed(text.substr(0, end));
+    text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
+    if (line.empty()) continue;
+    if (!line.starts_with("--")) break;
+    line = trimmed(line.substr(2));
+    if (!line.starts_with("access:")) continue;
+    const std::string_view word = trimmed(line.substr(7));
+    if (word == "read") access = StatementAccess::read;
+    else if (word == "write") access = StatementAccess::write;
+    else throw sdk::invalid("statement `" + std::string(name) + "`: access must be read or write");
+  }
+  return access;
+}
+
+bool is_word(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
+}  // namespace
+
+Catalogue::Catalogue(proto::Bytes statements) {
+  if (statements.empty()) return;
+  proto::Cursor c(statements);
+  const std::uint32_t n = c.read_map();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const std::string_view name = c.read_str();
+    const std::string_view text = c.read_str();
+    if (!c.ok()) throw sdk::invalid("the named statements are no map of texts");
+    statements_.insert_or_assign(std::string(name), NamedStatement{std::string(text), read_access(name, text)});
+  }
+}
+
+const NamedStatement& Catalogue::find(std::string_view name) const {
+  const auto it = statements_.find(name);
+  if (it == statements_.end())
+    throw sdk::Error(sdk::Code::not_found, sdk::Outcome::not_sent,
+                     "no statement is named `" + std::string(name.substr(0, 64)) + "`");
+  return it->second;
+}
+
+std::uint64_t digest(std::string_view s) {
+  std::uint64_t h = 0xcbf29ce484222325ULL;
+  const auto put = [&h](char c) { h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; };
+  char before = ' ';
+  for (std::size_t i = 0; i < s.size();) {
+    const char c = s[i];
+    if (c == '\'') {
+      for (++i; i < s.size(); ++i)
+        if (s[i] == '\'' && !(i + 1 < s.size() && s[i + 1] == '\'' && ++i < s.size())) break;
+      ++i;
+      put(before = '?');
+    } else if (c == '-' && s.substr(i, 2) == "--") {
+      i = std::min(s.find('\n', i), s.size());
+    } else if (c == '/' && s.substr(i, 2) == "/*") {
+      const std::size_t end = s.find("*/", i + 2);
+      i = end == std::string_view::npos ? s.size() : end + 2;
+    } else if (c >= '0' && c <= '9' && !is_word(before) && before != '?' && before != '$') {
+      while (i < s.size() && (is_word(s[i]) || s[i] == '.')) ++i;
+      put(before = '?');
+    } else if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ';') {
+      if (before != ' ') put(before = ' ');
+      ++i;
+    } else {
+      put(before = c);
+      ++i;
+    }
+  }
+  return h;
+}
+
+}  // namespace headgate::sqlite
