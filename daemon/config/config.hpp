@@ -3,8 +3,8 @@
 // etc/headgate.toml.
 //
 // Owner:   Gateway (one in force; a reload makes another and swaps). Threads: read-only once made.
-// Holds:   every name in a grant exists, every number is inside its range, no uid and no key belongs
-//          to two services, and every piece knows the file and line it came from.
+// Holds:   every name in a grant exists, every number is inside its range, no uid and no key
+//          belongs to two services, and every piece knows the file and line it came from.
 #pragma once
 #include <cstdint>
 #include <functional>
@@ -75,8 +75,9 @@ struct Daemon {
   std::uint32_t threads_max = 64;        // connection workers over all stores
 };
 
-// The numbers of a store's pools: [store_defaults], overridden in [stores.NAME]. Fields and defaults
-// are those of pool::Settings; give_numbers() carries them over (a test keeps the two alike).
+// The numbers of a store's pools: [store_defaults], overridden in [stores.NAME]. Fields and
+// defaults are those of pool::Settings; give_numbers() carries them over (a test keeps the two
+// alike).
 struct Pool {
   std::uint32_t connections_min = 0;
   std::uint32_t connections_max = 16;
@@ -222,8 +223,8 @@ using SchemaOf = std::function<tl::expected<PluginSchema, std::string>(
 
 struct LoadOptions {
   SchemaOf schema_of;  // empty: plugin options and verbs go unchecked
-  // "daemon.log_level=debug": read after the files, and over them. What stands right of '=' is a TOML
-  // value, or, where it is none, a string.
+  // "daemon.log_level=debug": read after the files, and over them. What stands right of '=' is a
+  // TOML value, or, where it is none, a string.
   std::vector<std::string> overrides;
 };
 
@@ -241,7 +242,8 @@ int check(const std::string& file, const LoadOptions& options = {});
 // A file must belong to root or to our user and must not be readable or writable by others.
 tl::expected<Secret, std::string> read_secret(const SecretSource& source);
 
-// True when fd is the journal's stream (JOURNAL_STREAM names its device and inode, systemd.exec(5)).
+// True when fd is the journal's stream (JOURNAL_STREAM names its device and inode,
+// systemd.exec(5)).
 bool is_journal(int fd);
 
 // What a reload from `before` to `after` changes, by name of the setting ("daemon.log_level",

@@ -1,4 +1,5 @@
-// Reader turns the merged tree into a Config and notes every fault on its way; it never stops at one.
+// Reader turns the merged tree into a Config and notes every fault on its way; it never stops at
+// one.
 //
 // Owner:   load(). Threads: one. Order matters: [daemon] first (directories), then statements,
 //          stores, services, and last grants, which name all of them.

@@ -1,8 +1,8 @@
 // settings: the one table of everything with a name, a unit, a range and a default.
 //
 // It feeds the parser, `show config`, diff() (what a reload changes), the table of
-// docs/configuration.md and the check of etc/headgate.toml. Defaults are the members' initializers in
-// config.hpp; everything else about a setting is its line in settings.cpp.
+// docs/configuration.md and the check of etc/headgate.toml. Defaults are the members' initializers
+// in config.hpp; everything else about a setting is its line in settings.cpp.
 //
 // Threads: constants.
 #pragma once

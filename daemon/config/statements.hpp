@@ -3,8 +3,9 @@
 //   -- name: orders_by_customer
 //   SELECT id, total FROM orders WHERE customer = :customer
 //
-// A block is the text under its heading, without blank ends and a last semicolon. Comments may stand
-// before the first heading; anything else there is a fault. Threads: pure but for reading the files.
+// A block is the text under its heading, without blank ends and a last semicolon. Comments may
+// stand before the first heading; anything else there is a fault. Threads: pure but for reading the
+// files.
 #pragma once
 #include <string>
 #include <string_view>
@@ -16,8 +17,8 @@ namespace headgate::config {
 
 inline constexpr std::size_t kStatementsMax = 10'000;
 
-// Appends to `into` what `text` (of `file`) holds, and to `faults` what is wrong with it. A name that
-// `into` has already is refused, naming both places.
+// Appends to `into` what `text` (of `file`) holds, and to `faults` what is wrong with it. A name
+// that `into` has already is refused, naming both places.
 void parse_statements(std::string_view text, const std::string& file, std::vector<Statement>& into,
                       std::vector<ConfigFault>& faults);
 

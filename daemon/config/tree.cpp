@@ -1,5 +1,7 @@
 #include "daemon/config/tree.hpp"
 
+#define TOML_HEADER_ONLY 1
+#define TOML_ENABLE_FORMATTERS 0
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -51,6 +53,20 @@ Node convert(const toml::node& from, const std::string& file) {
   return to;
 }
 
+// Does the value of this line look like a word or a quantity that lacks its quotes?
+bool unquoted(std::string_view text, std::uint32_t line) {
+  for (; line > 1; --line) {
+    const std::size_t end = text.find('\n');
+    if (end == std::string_view::npos) return false;
+    text.remove_prefix(end + 1);
+  }
+  text = text.substr(0, text.find_first_of("#\n"));
+  const std::size_t equals = text.find('=');
+  if (equals == std::string_view::npos || text.find_first_of("\"'[{") < text.size()) return false;
+  return std::any_of(text.begin() + static_cast<std::ptrdiff_t>(equals), text.end(),
+                     [](char c) { return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'); });
+}
+
 bool is_array_of_tables(const Node& n) {
   return n.is(Node::Kind::array) && !n.items.empty() &&
          std::all_of(n.items.begin(), n.items.end(),
@@ -88,6 +104,9 @@ tl::expected<Node, ConfigFault> parse_tree(std::string_view text, const std::str
   } catch (const toml::parse_error& e) {
     std::string what = "syntax: ";
     what += e.description();
+    if (unquoted(text, e.source().begin.line)) {
+      what += " (strings, durations and sizes stand in quotes)";
+    }
     return tl::make_unexpected(ConfigFault{place_of(e.source(), file), what});
   }
 }

@@ -1,6 +1,7 @@
 // Durations and sizes as an operator writes them: "250ms", "64MiB".
 //
-// Threads: pure functions. What format_*() gives, parse_*() takes, and it is the shortest exact form.
+// Threads: pure functions. What format_*() gives, parse_*() takes, and it is the shortest exact
+// form.
 #pragma once
 #include <cstdint>
 #include <optional>

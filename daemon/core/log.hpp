@@ -2,14 +2,14 @@
 // (`level=info event=reload file=/etc/headgate/headgate.toml changed=3`).
 //
 // Owner:     Gateway; everybody else holds a Log&. Threads: any.
-// Holds:     a call below the level costs one load and one branch, and formats nothing. A call above
-//            it formats the line and hands it to the sink thread; it never blocks: when the bounded
-//            queue is full the oldest line is dropped and counted.
+// Holds:     a call below the level costs one load and one branch, and formats nothing. A call
+//            above it formats the line and hands it to the sink thread; it never blocks: when the
+//            bounded queue is full the oldest line is dropped and counted.
 // Rule:      no value of a parameter and no secret is ever given as a field.
 //
 // This header needs no library and may be used from every folder. The writer behind open_log() (the
-// sink thread, spdlog) is in log.cpp, target headgate_log: the one piece of core that does I/O, kept
-// apart so that only gateway and main link it.
+// sink thread, spdlog) is in log.cpp, target headgate_log: the one piece of core that does I/O,
+// kept apart so that only gateway and main link it.
 #pragma once
 #include <atomic>
 #include <concepts>

@@ -1,0 +1,2 @@
+-- name: three
+SELECT 4
