@@ -92,6 +92,17 @@ class FairQueue {
   // Takes out one that need not be in front (given up, or expired). It costs its service no turn.
   void remove(T& t) { unlink(flows_[hook(&t).flow_], t); }
 
+  // The first, service by service, that `wanted` says yes to; null: none.
+  template <class F>
+  [[nodiscard]] T* find(F&& wanted) {
+    for (Flow& f : flows_) {
+      for (T* t = f.head; t != nullptr; t = hook(t).fair_next_) {
+        if (wanted(*t)) return t;
+      }
+    }
+    return nullptr;
+  }
+
   [[nodiscard]] bool empty() const { return size_ == 0; }
   [[nodiscard]] std::size_t size() const { return size_; }
   [[nodiscard]] std::size_t size(std::uint32_t service) const {

@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "daemon/core/call.hpp"
@@ -47,6 +48,28 @@ struct Settings {
   Micros breaker_window{std::chrono::seconds(10)};
   Micros breaker_open_min{std::chrono::seconds(1)};
   Micros breaker_open_max{std::chrono::seconds(30)};
+  std::uint32_t breaker_probes = 3;     // at once, half-open
+  Micros login_probe{std::chrono::seconds(30)};  // after a login was refused twice, at most so often
+};
+
+// What has happened so far; grows only.
+struct Counters {
+  std::uint64_t calls = 0;             // given to start()
+  std::uint64_t answered = 0;
+  std::uint64_t attempts = 0;          // operations handed to a connection
+  std::uint64_t retries = 0;           // repeats that the budget paid for
+  std::uint64_t budget_spent = 0;      // answers because it had none left
+  std::uint64_t refused = 0;           // answered without having waited
+  std::uint64_t queue_timeouts = 0;
+  std::uint64_t deadlines = 0;         // passed in the store
+  std::uint64_t late = 0;              // results whose caller had been answered
+  std::uint64_t cancels = 0;
+  std::uint64_t reroutes = 0;
+  std::uint64_t waits = 0;             // HG_RETRY_WAIT
+  std::uint64_t connects = 0, connect_failures = 0, closes = 0;
+  std::uint64_t checks = 0, resets = 0;
+  std::uint64_t leases = 0, leases_expired = 0;
+  std::uint64_t breaker_opened = 0;
 };
 
 // One row of `show pools`.
@@ -104,6 +127,9 @@ class Attempts {
 
   [[nodiscard]] virtual std::vector<PoolRow> rows() const = 0;
   [[nodiscard]] virtual std::vector<LeaseRow> leases() const = 0;
+  [[nodiscard]] virtual Counters counters() const { return {}; }
+  // Closed connections by the reason's name.
+  [[nodiscard]] virtual std::vector<std::pair<std::string, std::uint64_t>> closes() const { return {}; }
 };
 
 std::unique_ptr<Attempts> make_attempts(Loop& loop, Random& random, plugin::Store& store,
