@@ -326,7 +326,8 @@ void BareStore::finish_route(const std::shared_ptr<Ticket>& t) {
     return;
   }
   const std::lock_guard lock(mutex_);
-  Worker* w = worker_for(t->route.lane, t->call.lease, static_cast<int>(t->call.access));
+  const int access = t->call.access == HG_ACCESS_READ ? HG_ACCESS_READ : HG_ACCESS_WRITE;
+  Worker* w = worker_for(t->route.lane, t->call.lease, access);
   if (w == nullptr) {
     refuse(t, HG_TRANSACTION_EXPIRED, "no such lease");
     return;
