@@ -234,6 +234,11 @@ struct LoadOptions {
 tl::expected<Config, std::vector<ConfigFault>> load(const std::string& file,
                                                     const LoadOptions& options = {});
 
+// The same of a text that stands for a file of that name; no drop-ins.
+tl::expected<Config, std::vector<ConfigFault>> load_text(std::string_view text,
+                                                         const std::string& name,
+                                                         const LoadOptions& options = {});
+
 // `headgated --check`: prints "file: ok" to stdout and returns 0, or every fault, one a line, to
 // stderr and returns 1.
 int check(const std::string& file, const LoadOptions& options = {});

@@ -97,6 +97,17 @@ void sort_faults(std::vector<ConfigFault>& faults, const std::vector<std::string
   });
 }
 
+tl::expected<Config, std::vector<ConfigFault>> read_root(Node root, Config config, Faults faults,
+                                                         const LoadOptions& options) {
+  for (const std::string& text : options.overrides) {
+    if (auto tree = override_tree(text, faults)) lay_over(root, std::move(*tree));
+  }
+  Reader(options, config, faults).read(root);
+  if (faults.empty()) return config;
+  sort_faults(faults.list(), config.files);
+  return tl::make_unexpected(std::move(faults.list()));
+}
+
 template <class T>
 const T* by_name(const std::vector<T>& sorted, std::string_view name) {
   const auto it = std::lower_bound(sorted.begin(), sorted.end(), name,
@@ -152,13 +163,17 @@ tl::expected<Config, std::vector<ConfigFault>> load(const std::string& file,
   }
   // After a syntax error the rest would be guesswork.
   if (!readable) return tl::make_unexpected(std::move(faults.list()));
-  for (const std::string& text : options.overrides) {
-    if (auto tree = override_tree(text, faults)) lay_over(root, std::move(*tree));
-  }
-  Reader(options, config, faults).read(root);
-  if (faults.empty()) return config;
-  sort_faults(faults.list(), config.files);
-  return tl::make_unexpected(std::move(faults.list()));
+  return read_root(std::move(root), std::move(config), std::move(faults), options);
+}
+
+tl::expected<Config, std::vector<ConfigFault>> load_text(std::string_view text,
+                                                         const std::string& name,
+                                                         const LoadOptions& options) {
+  auto tree = parse_tree(text, name);
+  if (!tree) return tl::make_unexpected(std::vector<ConfigFault>{tree.error()});
+  Config config;
+  config.files.push_back(name);
+  return read_root(std::move(*tree), std::move(config), Faults{}, options);
 }
 
 int check(const std::string& file, const LoadOptions& options) {

@@ -1,7 +1,17 @@
 #include "daemon/config/tree.hpp"
 
+// The library (3.3) asserts on some faulty texts (`[=a]`), and in release builds takes its
+// assertions for facts. Here they are exceptions, always; parse_tree() makes a fault of them.
+namespace headgate::config {
+struct ParserDoubt {};
+}  // namespace headgate::config
+#undef NDEBUG
+#define TOML_ASSERT(expression) \
+  (static_cast<bool>(expression) ? void() : throw ::headgate::config::ParserDoubt{})
+#pragma GCC diagnostic ignored "-Wterminate"  // where the library says noexcept it still ends us
 #define TOML_HEADER_ONLY 1
 #define TOML_ENABLE_FORMATTERS 0
+#define TOML_MAX_NESTED_VALUES 32
 #include <toml++/toml.h>
 
 #include <algorithm>
@@ -16,13 +26,40 @@ Place place_of(const toml::source_region& region, const std::string& file) {
   return {file, region.begin.line, region.begin.column};
 }
 
-Node convert(const toml::node& from, const std::string& file) {
+// The library bounds [[...]] and {{...}}, but a dotted key makes a table for every dot, and tables
+// are destroyed recursively. So dots are bounded before it sees them: 32 values of 128 levels each.
+constexpr std::size_t kDotsMax = 128;  // on a line that is no comment
+constexpr int kDepthMax = 32;          // of what we read
+
+// The first line with too many dots, or 0.
+std::uint32_t too_dotted(std::string_view text) {
+  std::uint32_t number = 1;
+  for (std::size_t at = 0; at < text.size(); ++number) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    const std::string_view line = text.substr(at, end - at);
+    const std::size_t first = line.find_first_not_of(" \t");
+    const bool comment = first != std::string_view::npos && line[first] == '#';
+    if (!comment && static_cast<std::size_t>(std::count(line.begin(), line.end(), '.')) > kDotsMax) {
+      return number;
+    }
+    at = end + 1;
+  }
+  return 0;
+}
+
+// The place of the first value that lies too deep, or nothing.
+struct TooDeep {
+  Place place;
+};
+
+Node convert(const toml::node& from, const std::string& file, int depth = 0) {
+  if (depth > kDepthMax) throw TooDeep{place_of(from.source(), file)};
   Node to;
   to.place = place_of(from.source(), file);
   if (const auto* t = from.as_table()) {
     to.kind = Node::Kind::table;
     for (const auto& [key, value] : *t) {
-      Node child = convert(value, file);
+      Node child = convert(value, file, depth + 1);
       child.key_place = place_of(key.source(), file);
       to.entries.emplace_back(std::string(key.str()), std::move(child));
     }
@@ -34,7 +71,7 @@ Node convert(const toml::node& from, const std::string& file) {
     });
   } else if (const auto* a = from.as_array()) {
     to.kind = Node::Kind::array;
-    for (const auto& value : *a) to.items.push_back(convert(value, file));
+    for (const auto& value : *a) to.items.push_back(convert(value, file, depth + 1));
   } else if (const auto* s = from.as_string()) {
     to.kind = Node::Kind::string;
     to.text = s->get();
@@ -73,6 +110,31 @@ bool is_array_of_tables(const Node& n) {
                      [](const Node& i) { return i.is(Node::Kind::table); });
 }
 
+bool doubted(std::string_view text) {
+  try {
+    static_cast<void>(toml::parse(text));
+  } catch (const ParserDoubt&) {
+    return true;
+  } catch (const toml::parse_error&) {
+  }
+  return false;
+}
+
+// Where the parser gave up without saying so: it reads from front to back, so the shortest beginning
+// of the text that it doubts ends there.
+Place place_of_doubt(std::string_view text, const std::string& file) {
+  std::size_t good = 0;
+  std::size_t bad = text.size();
+  while (bad - good > 1) {
+    const std::size_t middle = good + (bad - good) / 2;
+    (doubted(text.substr(0, middle)) ? bad : good) = middle;
+  }
+  const std::string_view before = text.substr(0, good);
+  const std::size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
+  return {file, static_cast<std::uint32_t>(std::count(before.begin(), before.end(), '\n')) + 1,
+          static_cast<std::uint32_t>(good - line_start) + 1};
+}
+
 }  // namespace
 
 const Node* Node::find(std::string_view key) const {
@@ -99,8 +161,18 @@ std::string_view name(Node::Kind kind) {
 }
 
 tl::expected<Node, ConfigFault> parse_tree(std::string_view text, const std::string& file) {
+  if (const std::uint32_t line = too_dotted(text)) {
+    return tl::make_unexpected(ConfigFault{
+        Place{file, line, 1}, "has more than " + std::to_string(kDotsMax) + " dots; split the line"});
+  }
   try {
     return convert(toml::parse(text, std::string_view(file)), file);
+  } catch (const ParserDoubt&) {
+    return tl::make_unexpected(
+        ConfigFault{place_of_doubt(text, file), "syntax: a key or an end was expected here"});
+  } catch (const TooDeep& e) {
+    return tl::make_unexpected(
+        ConfigFault{e.place, "is nested deeper than " + std::to_string(kDepthMax)});
   } catch (const toml::parse_error& e) {
     std::string what = "syntax: ";
     what += e.description();

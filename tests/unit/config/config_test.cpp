@@ -177,7 +177,17 @@ TEST_F(Loading, DeepNestingIsAFaultAndNoCrash) {
   EXPECT_NE(faults(load(file("deep.toml", text))), "");
   text = "x";
   for (int i = 0; i < 50'000; ++i) text += ".x";
-  EXPECT_NE(faults(load(file("dotted.toml", text + " = 1\n"))), "");
+  EXPECT_NE(faults(load(file("dotted.toml", text + " = 1\n"))).find("more than 128 dots"),
+            std::string::npos);
+  text = "x";
+  for (int i = 0; i < 100; ++i) text += ".x";
+  EXPECT_NE(faults(load(file("dotted.toml", text + " = 1\n"))).find("nested deeper than 32"),
+            std::string::npos);
+  // Both at once: as deep as it goes.
+  std::string both;
+  for (int i = 0; i < 40; ++i) both += "a" + text.substr(1, 250) + " = [\n{ ";
+  EXPECT_NE(faults(load(file("both.toml", both))), "");
+  EXPECT_EQ(faults(load(file("ruler.toml", "# " + std::string(500, '.') + "\n"))), "");
 }
 
 TEST_F(Loading, OverridesWinAndNameThemselves) {
