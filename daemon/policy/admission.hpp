@@ -25,11 +25,11 @@ class ServiceTime {
 
 // What stands before a new call, seen from its service.
 struct QueueView {
-  std::uint64_t waiting = 0;      // calls in this queue, of all services
-  std::uint64_t mine = 0;         // of them, of this service
+  std::uint64_t waiting = 0;  // calls in this queue, of all services
+  std::uint64_t mine = 0;     // of them, of this service
   double my_weight = 1;
-  double weights = 1;             // of the services with calls in this queue, mine included
-  std::uint64_t places = 0;       // calls that can be in flight at once
+  double weights = 1;        // of the services with calls in this queue, mine included
+  std::uint64_t places = 0;  // calls that can be in flight at once
   Micros service_time{0};
 };
 
@@ -39,7 +39,7 @@ std::uint64_t queue_ahead(const QueueView& q);
 Micros expected_wait(const QueueView& q);
 
 struct QueueLimits {
-  std::uint32_t calls_max = 4096;       // of one service in one store
+  std::uint32_t calls_max = 4096;  // of one service in one store
   std::uint64_t bytes_max = 64u << 20;
 };
 

@@ -62,8 +62,6 @@ void Breaker::open(TimePoint now, bool last_endpoint, std::uint64_t random) {
   ++opened_;
 }
 
-TimePoint Breaker::opens_at(TimePoint now) const {
-  return tripped_ && now < until_ ? until_ : now;
-}
+TimePoint Breaker::opens_at(TimePoint now) const { return tripped_ && now < until_ ? until_ : now; }
 
 }  // namespace headgate::policy

@@ -50,9 +50,9 @@ class Breaker {
   BreakerLimits limits_;
   Window window_;  // all, failed
   bool tripped_ = false;
-  TimePoint until_{};        // tripped: half-open from here on
+  TimePoint until_{};  // tripped: half-open from here on
   TimePoint probing_since_{};
-  Micros span_{0};           // of the last opening, before jitter
+  Micros span_{0};  // of the last opening, before jitter
   std::uint32_t probes_out_ = 0;
   std::uint32_t successes_ = 0;
   std::uint64_t opened_ = 0;
@@ -60,9 +60,12 @@ class Breaker {
 
 constexpr std::string_view name(Breaker::State s) {
   switch (s) {
-    case Breaker::State::closed: return "closed";
-    case Breaker::State::open: return "open";
-    case Breaker::State::half_open: return "half_open";
+    case Breaker::State::closed:
+      return "closed";
+    case Breaker::State::open:
+      return "open";
+    case Breaker::State::half_open:
+      return "half_open";
   }
   return "";
 }

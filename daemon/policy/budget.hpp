@@ -2,7 +2,8 @@
 // while it is in trouble.
 //
 // Owner: the pools of one store, one for each service and one for all. Pure: time comes in.
-// Holds: over any window of 10 s, repeats <= max(floor, ratio * requests), to a slice of the window.
+// Holds: over any window of 10 s, repeats <= max(floor, ratio * requests), to a slice of the
+// window.
 #pragma once
 #include <cstdint>
 

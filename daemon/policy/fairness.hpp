@@ -167,8 +167,8 @@ class FairQueue {
     }
   }
 
-  std::vector<Flow> flows_;           // by service
-  std::vector<std::uint32_t> heap_;   // services with a start tag, the earliest in front
+  std::vector<Flow> flows_;          // by service
+  std::vector<std::uint32_t> heap_;  // services with a start tag, the earliest in front
   double virtual_ = 0;
   std::size_t size_ = 0;
   std::uint64_t weights_ = 0;

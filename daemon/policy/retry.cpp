@@ -62,7 +62,8 @@ Micros pause_before(const Situation& s, const RetryLimits& limits, std::uint64_t
     case Retry::never:  // only with a receipt: ask at once, then with pauses
       if (first) return Micros(0);
       break;
-    default: break;
+    default:
+      break;
   }
   const Micros hint = std::chrono::milliseconds(s.hint_ms);
   return hint + full_jitter(s.attempts, limits.base, limits.cap, random);

@@ -26,42 +26,51 @@ struct Situation {
   // The attempt's error
   Outcome outcome = Outcome::not_sent;
   Retry retry = Retry::never;
-  std::uint32_t hint_ms = 0;     // the plugin's idea of a pause
+  std::uint32_t hint_ms = 0;  // the plugin's idea of a pause
   Code code = Code::internal;
 
   // The call
-  bool read = false;             // on a connection that the store itself holds read-only
-  bool idempotent = false;       // the caller's word, or the verb's nature
-  bool keyed = false;            // carries an idempotency key
-  bool receipt = false;          // an attempt left one: a repeat asks instead of repeating
-  bool in_transaction = false;   // belongs to an interactive transaction
-  bool part_left = false;        // a part of its stream has left
-  bool upload_taken = false;     // a piece of its upload was handed over: it cannot be sent again
-  bool was_unknown = false;      // an earlier attempt was
-  std::uint32_t attempts = 1;    // this one included
-  std::uint32_t hops = 0;        // reroutes so far
+  bool read = false;               // on a connection that the store itself holds read-only
+  bool idempotent = false;         // the caller's word, or the verb's nature
+  bool keyed = false;              // carries an idempotency key
+  bool receipt = false;            // an attempt left one: a repeat asks instead of repeating
+  bool in_transaction = false;     // belongs to an interactive transaction
+  bool part_left = false;          // a part of its stream has left
+  bool upload_taken = false;       // a piece of its upload was handed over: it cannot be sent again
+  bool was_unknown = false;        // an earlier attempt was
+  std::uint32_t attempts = 1;      // this one included
+  std::uint32_t hops = 0;          // reroutes so far
   std::uint32_t role_changes = 0;  // times that it was sent to another endpoint for its role
 
   TimePoint now{};
   Deadline deadline = kNever;
-  bool budget = true;            // one more repeat is within it
+  bool budget = true;  // one more repeat is within it
 };
 
 enum class Next : std::uint8_t { answer, again, pause, reroute, wait };
 
 // Why there is no other attempt; counted, and told in tests.
 enum class Why : std::uint8_t {
-  none, final, transaction, part_left, upload, unknown, attempts, hops, deadline, budget
+  none,
+  final,
+  transaction,
+  part_left,
+  upload,
+  unknown,
+  attempts,
+  hops,
+  deadline,
+  budget
 };
 
 struct Decision {
   Next next = Next::answer;
-  Micros pause{0};            // Next::pause and (0: until woken) Next::wait
-  bool repeat = false;        // costs one of the budget
-  Why why = Why::none;        // Next::answer
+  Micros pause{0};      // Next::pause and (0: until woken) Next::wait
+  bool repeat = false;  // costs one of the budget
+  Why why = Why::none;  // Next::answer
   // Of the answer, when it is one:
   Outcome outcome = Outcome::not_sent;
-  bool retryable = false;     // the caller may send it again without doing anything twice
+  bool retryable = false;  // the caller may send it again without doing anything twice
   std::uint32_t retry_after_ms = 0;
 };
 

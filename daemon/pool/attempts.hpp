@@ -20,19 +20,19 @@ namespace headgate::pool {
 // What configuration says about one store's pools. Defaults are those of the design.
 struct Settings {
   std::string store;
-  std::uint32_t endpoints = 1;          // number of them; 1 for embedded stores
+  std::uint32_t endpoints = 1;  // number of them; 1 for embedded stores
   std::uint32_t connections_min = 0;
-  std::uint32_t connections_max = 16;   // over all pools of the store
+  std::uint32_t connections_max = 16;  // over all pools of the store
   Micros idle_max{std::chrono::minutes(10)};
-  Micros lifetime_max{std::chrono::hours(1)};   // with up to 10 % jitter
+  Micros lifetime_max{std::chrono::hours(1)};  // with up to 10 % jitter
   Micros check_after{std::chrono::seconds(30)};
   Micros connect_timeout{std::chrono::seconds(5)};
-  std::uint32_t connects_max = 2;       // at once, an endpoint
-  std::uint32_t queue_calls_max = 4096;         // a service
-  std::uint64_t queue_bytes_max = 64u << 20;    // a service
+  std::uint32_t connects_max = 2;             // at once, an endpoint
+  std::uint32_t queue_calls_max = 4096;       // a service
+  std::uint64_t queue_bytes_max = 64u << 20;  // a service
   Micros lease_idle{std::chrono::seconds(10)};
   Micros lease_total{std::chrono::seconds(60)};
-  Micros writer_lease_idle{std::chrono::seconds(1)};   // lanes with one connection a store
+  Micros writer_lease_idle{std::chrono::seconds(1)};  // lanes with one connection a store
   Micros writer_lease_total{std::chrono::seconds(5)};
   Micros stall_store{std::chrono::seconds(10)};
   Micros stall_caller{std::chrono::seconds(30)};
@@ -40,7 +40,7 @@ struct Settings {
   std::uint32_t attempts_max = 3;
   Micros backoff_base{20'000};
   Micros backoff_cap{2'000'000};
-  double budget_service = 0.10;         // repeats a request, for each service
+  double budget_service = 0.10;  // repeats a request, for each service
   double budget_store = 0.20;
   std::uint32_t budget_floor = 3;
   double breaker_ratio = 0.5;
@@ -48,24 +48,25 @@ struct Settings {
   Micros breaker_window{std::chrono::seconds(10)};
   Micros breaker_open_min{std::chrono::seconds(1)};
   Micros breaker_open_max{std::chrono::seconds(30)};
-  std::uint32_t breaker_probes = 3;     // at once, half-open
-  Micros login_probe{std::chrono::seconds(30)};  // after a login was refused twice, at most so often
+  std::uint32_t breaker_probes = 3;  // at once, half-open
+  Micros login_probe{
+      std::chrono::seconds(30)};  // after a login was refused twice, at most so often
 };
 
 // What has happened so far; grows only.
 struct Counters {
-  std::uint64_t calls = 0;             // given to start()
+  std::uint64_t calls = 0;  // given to start()
   std::uint64_t answered = 0;
-  std::uint64_t attempts = 0;          // operations handed to a connection
-  std::uint64_t retries = 0;           // repeats that the budget paid for
-  std::uint64_t budget_spent = 0;      // answers because it had none left
-  std::uint64_t refused = 0;           // answered without having waited
+  std::uint64_t attempts = 0;      // operations handed to a connection
+  std::uint64_t retries = 0;       // repeats that the budget paid for
+  std::uint64_t budget_spent = 0;  // answers because it had none left
+  std::uint64_t refused = 0;       // answered without having waited
   std::uint64_t queue_timeouts = 0;
-  std::uint64_t deadlines = 0;         // passed in the store
-  std::uint64_t late = 0;              // results whose caller had been answered
+  std::uint64_t deadlines = 0;  // passed in the store
+  std::uint64_t late = 0;       // results whose caller had been answered
   std::uint64_t cancels = 0;
   std::uint64_t reroutes = 0;
-  std::uint64_t waits = 0;             // HG_RETRY_WAIT
+  std::uint64_t waits = 0;  // HG_RETRY_WAIT
   std::uint64_t connects = 0, connect_failures = 0, closes = 0;
   std::uint64_t checks = 0, resets = 0;
   std::uint64_t leases = 0, leases_expired = 0;
@@ -129,7 +130,9 @@ class Attempts {
   [[nodiscard]] virtual std::vector<LeaseRow> leases() const = 0;
   [[nodiscard]] virtual Counters counters() const { return {}; }
   // Closed connections by the reason's name.
-  [[nodiscard]] virtual std::vector<std::pair<std::string, std::uint64_t>> closes() const { return {}; }
+  [[nodiscard]] virtual std::vector<std::pair<std::string, std::uint64_t>> closes() const {
+    return {};
+  }
 };
 
 std::unique_ptr<Attempts> make_attempts(Loop& loop, Random& random, plugin::Store& store,

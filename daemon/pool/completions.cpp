@@ -72,8 +72,8 @@ void StorePools::note_health(Connection& c, const Done& done) {
 // The primary moved: connections of this generation go, and the next ones are made elsewhere.
 void StorePools::note_role_change(Connection& c) {
   for (auto& other : slots_) {
-    if (other == nullptr || other->endpoint != c.endpoint || other->pool->access != c.pool->access ||
-        other->state == State::closing) {
+    if (other == nullptr || other->endpoint != c.endpoint ||
+        other->pool->access != c.pool->access || other->state == State::closing) {
       continue;
     }
     if (other->retire == Reason::none) other->retire = Reason::wrong_role;
@@ -188,14 +188,22 @@ void StorePools::again(Work& w, const policy::Decision& d) {
     return move(w, WorkState::none);
   }
   switch (d.next) {
-    case Next::answer: assert(false); break;
-    case Next::again: enqueue(w); break;
+    case Next::answer:
+      assert(false);
+      break;
+    case Next::again:
+      enqueue(w);
+      break;
     case Next::pause:
       move(w, WorkState::paused);
       loop_.arm(w.pause_timer, now() + d.pause);
       break;
-    case Next::reroute: reroute(w); break;
-    case Next::wait: wait(w, d.pause); break;
+    case Next::reroute:
+      reroute(w);
+      break;
+    case Next::wait:
+      wait(w, d.pause);
+      break;
   }
 }
 

@@ -1,8 +1,9 @@
 // Connection is one Link with what the pool knows of it. Its state is the list it is in;
 // StorePools::move is the one function that changes it, and every close has a reason.
 //
-// Owner:     StorePools; destroyed at the end of a turn after LinkEvents::closed. Threads: the loop's.
-// Invariant: at most one lease; inflight <= the lane's max_inflight; nothing is handed over while a
+// Owner:     StorePools; destroyed at the end of a turn after LinkEvents::closed. Threads: the
+// loop's. Invariant: at most one lease; inflight <= the lane's max_inflight; nothing is handed over
+// while a
 //            cancel is under way or an orphan (an operation whose caller was answered) still runs.
 #pragma once
 #include <cstdint>
@@ -37,15 +38,25 @@ enum class State : std::uint8_t {
 inline constexpr std::size_t kStates = 9;
 
 enum class Reason : std::uint8_t {
-  none, broken, lost, idle_too_long, lifetime, generation, wrong_role, given_up_for_another,
-  stuck, connect_failed, shutdown
+  none,
+  broken,
+  lost,
+  idle_too_long,
+  lifetime,
+  generation,
+  wrong_role,
+  given_up_for_another,
+  stuck,
+  connect_failed,
+  shutdown
 };
 inline constexpr std::size_t kReasons = 11;
 
 constexpr std::string_view name(Reason r) {
-  constexpr std::string_view names[] = {"none", "broken", "lost", "idle_too_long", "lifetime",
-                                        "generation", "wrong_role", "given_up_for_another",
-                                        "stuck", "connect_failed", "shutdown"};
+  constexpr std::string_view names[] = {
+      "none",     "broken",         "lost",       "idle_too_long",
+      "lifetime", "generation",     "wrong_role", "given_up_for_another",
+      "stuck",    "connect_failed", "shutdown"};
   return names[static_cast<std::size_t>(r)];
 }
 
@@ -66,23 +77,23 @@ struct Connection : Hook<StateTag>, Hook<SubmitTag> {
   bool linked_in = false;        // in one of its pool's lists
   bool broken = false;
   bool needs_reset = false;
-  bool exclusive = false;        // what runs is a lease's opening, or wants to be alone
-  bool probe = false;            // took one of its endpoint's probes
-  bool late = false;             // its connect was given up on
-  bool gone = false;             // LinkEvents::closed has been called
+  bool exclusive = false;  // what runs is a lease's opening, or wants to be alone
+  bool probe = false;      // took one of its endpoint's probes
+  bool late = false;       // its connect was given up on
+  bool gone = false;       // LinkEvents::closed has been called
 
   std::unique_ptr<plugin::Link> link;
-  std::uint32_t inflight = 0;    // operations of calls, staged ones included
-  std::uint32_t orphans = 0;     // of them, those whose caller has been answered
-  std::uint32_t cancels = 0;     // sent and not returned
+  std::uint32_t inflight = 0;  // operations of calls, staged ones included
+  std::uint32_t orphans = 0;   // of them, those whose caller has been answered
+  std::uint32_t cancels = 0;   // sent and not returned
   Lease* lease = nullptr;
-  std::uint64_t fate_peer = 0;   // the transaction that an orphan here belonged to
+  std::uint64_t fate_peer = 0;  // the transaction that an orphan here belonged to
   std::uint64_t fate_tx = 0;
-  plugin::Operation* own = nullptr;            // a reset or a check
-  std::vector<plugin::Operation*> batch;       // staged, in order
+  plugin::Operation* own = nullptr;       // a reset or a check
+  std::vector<plugin::Operation*> batch;  // staged, in order
 
   TimePoint opened_at{};
-  TimePoint used_at{};           // last sign of life
+  TimePoint used_at{};  // last sign of life
   TimePoint expires_at = kNever;
   ConnectionTimer timer;
 };

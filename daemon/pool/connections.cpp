@@ -120,7 +120,8 @@ void StorePools::close(Connection& c, Reason why) {
     // The store rolls back what was not committed; of a call that runs, its own end will tell.
     Work* w = l->work;
     if (w != nullptr) w->lease = nullptr;
-    end_lease(*l, w != nullptr && l->opening, w == nullptr ? Outcome::rolled_back : Outcome::unknown);
+    end_lease(*l, w != nullptr && l->opening,
+              w == nullptr ? Outcome::rolled_back : Outcome::unknown);
   }
   mark_waiting_pools();
   c.link->close();

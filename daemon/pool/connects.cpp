@@ -62,8 +62,8 @@ bool StorePools::room_for_one(Pool& p) {
 void StorePools::make_room(Pool& p) {
   Connection* idle = nullptr;
   Pool* richest = nullptr;
-  const bool lane_only = p.lane->per_store && p.count() < cap(p) &&
-                         total() < settings_.connections_max;
+  const bool lane_only =
+      p.lane->per_store && p.count() < cap(p) && total() < settings_.connections_max;
   for (auto& other : pools_) {
     if (other.get() == &p) continue;
     if (lane_only && other->lane_index != p.lane_index) continue;
@@ -82,8 +82,8 @@ void StorePools::make_room(Pool& p) {
   const TimePoint starved_at = oldest->queued_at + kStarved;
   if (now() < starved_at) return loop_.arm(p.timer, starved_at);
   Connection* least = nullptr;
-  for (const State s : {State::open, State::full, State::idle, State::stopped, State::resetting,
-                        State::checking}) {
+  for (const State s :
+       {State::open, State::full, State::idle, State::stopped, State::resetting, State::checking}) {
     bool leaving = false;
     richest->in(s).each([&](Connection& c) {
       leaving = leaving || c.retire != Reason::none;
@@ -109,8 +109,8 @@ std::int32_t StorePools::pick_endpoint(Pool& p) {
   }
   const auto n = static_cast<std::uint32_t>(endpoints_.size());
   for (std::uint32_t i = 0; i < n; ++i) {
-    const std::uint32_t at = p.pinned >= 0 ? static_cast<std::uint32_t>(p.pinned)
-                                           : (p.endpoint_hint + i) % n;
+    const std::uint32_t at =
+        p.pinned >= 0 ? static_cast<std::uint32_t>(p.pinned) : (p.endpoint_hint + i) % n;
     Endpoint& e = endpoints_[at];
     const std::uint32_t most = e.proven ? settings_.connects_max : 1;
     if (e.connecting < most && now() >= e.retry_at && e.breaker.would_allow(now())) {
@@ -277,9 +277,8 @@ void StorePools::fail_waiting(Pool& p) {
   if (!open && p.live() > 0) return;
   const bool all = open || hopeless(p);
   for (;;) {
-    Work* w = p.queue.find([&](const Work& x) {
-      return all || p.failures_total >= x.failures_seen;
-    });
+    Work* w =
+        p.queue.find([&](const Work& x) { return all || p.failures_total >= x.failures_seen; });
     if (w == nullptr) return;
     const auto after = static_cast<std::uint32_t>((connect_at(p) - now()).count() / 1000 + 1);
     if (w->failed) {
@@ -287,8 +286,9 @@ void StorePools::fail_waiting(Pool& p) {
       answer_fault(*w, std::move(w->last), policy::settled_outcome(s), false, after);
       continue;
     }
-    Fault f = p.failures > 0 ? p.last_failure
-                             : fault_of(Code::unavailable, "the store is failing: its breaker is open");
+    Fault f = p.failures > 0
+                  ? p.last_failure
+                  : fault_of(Code::unavailable, "the store is failing: its breaker is open");
     answer_fault(*w, std::move(f), Outcome::not_sent, true, after);
   }
 }

@@ -48,10 +48,11 @@ void StorePools::expire(Work& w) {
       return answer_fault(w, fault_of(Code::queue_timeout, "no connection was free in time"),
                           Outcome::not_sent, true, 0);
     case WorkState::waiting:
-      return answer_fault(w, fault_of(Code::deadline, "nothing came in time"), w.last.outcome,
-                          true, 0);
+      return answer_fault(w, fault_of(Code::deadline, "nothing came in time"), w.last.outcome, true,
+                          0);
     case WorkState::staged:
-    case WorkState::running: break;
+    case WorkState::running:
+      break;
   }
   ++counters_.deadlines;
   const bool no_credit = w.clocked == Clocked::stream && w.call->credit <= w.parts;
@@ -139,8 +140,8 @@ void StorePools::clock_upload(Work& w) {
     w.clocked = Clocked::upload;
     w.stream_end = w.call->deadline == kNever ? kNever : w.call->deadline - w.timeout;
   }
-  w.answer_at = std::min(now() + (sole ? settings_.writer_lease_idle : settings_.stall_caller),
-                         w.stream_end);
+  w.answer_at =
+      std::min(now() + (sole ? settings_.writer_lease_idle : settings_.stall_caller), w.stream_end);
   loop_.arm(w.deadline_timer, w.answer_at);
 }
 

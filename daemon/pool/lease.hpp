@@ -34,14 +34,14 @@ struct Lease : Hook<LeaseTag> {
     connection = nullptr, work = nullptr;
     opening = true;
   }
-  std::uint64_t id = 0;        // the store's name for it
+  std::uint64_t id = 0;  // the store's name for it
   std::uint64_t peer = 0;
-  std::uint64_t tx = 0;        // request id of the call that opened it
+  std::uint64_t tx = 0;  // request id of the call that opened it
   std::uint64_t call_id = 0;
   std::string service;
   Connection* connection = nullptr;
-  Work* work = nullptr;        // the call that runs in it
-  bool opening = true;         // the call that opens it has not ended
+  Work* work = nullptr;  // the call that runs in it
+  bool opening = true;   // the call that opens it has not ended
   TimePoint opened_at{}, used_at{};
   TimePoint total_at = kNever;
   Micros idle{0};
@@ -58,7 +58,9 @@ class Leases {
   void end(Lease& l);
   [[nodiscard]] std::size_t size() const { return all_.size(); }
   template <class F>
-  void each(F&& f) { all_.each(f); }
+  void each(F&& f) {
+    all_.each(f);
+  }
 
   // Remembers what became of a lease that its caller did not end, for its next call; the latest
   // kRemembered of them.

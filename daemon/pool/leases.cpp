@@ -1,9 +1,8 @@
 // Leases: from the call that opens one to its end by the caller, by time, or with its peer.
-#include "daemon/pool/lease.hpp"
-
 #include <algorithm>
 #include <cassert>
 
+#include "daemon/pool/lease.hpp"
 #include "daemon/pool/store_pools.hpp"
 
 namespace headgate::pool {

@@ -27,14 +27,23 @@ void StorePools::move(Work& w, WorkState to) {
   if (w.state == WorkState::paused || w.state == WorkState::waiting) loop_.disarm(w.pause_timer);
   w.state = to;
   switch (to) {
-    case WorkState::none: break;
+    case WorkState::none:
+      break;
     case WorkState::queued:
       w.pool->queue.push(w, w.call->share.service, w.call->share.weight, w.call->received.us);
       break;
-    case WorkState::paused: paused_.push_back(w); break;
-    case WorkState::waiting: waiting_[w.last.wait_token % kTokens].push_back(w); break;
-    case WorkState::staged: staged_.push_back(w); break;
-    case WorkState::running: running_.push_back(w); break;
+    case WorkState::paused:
+      paused_.push_back(w);
+      break;
+    case WorkState::waiting:
+      waiting_[w.last.wait_token % kTokens].push_back(w);
+      break;
+    case WorkState::staged:
+      staged_.push_back(w);
+      break;
+    case WorkState::running:
+      running_.push_back(w);
+      break;
   }
 }
 
@@ -42,8 +51,8 @@ void StorePools::enqueue(Work& w) {
   Pool& p = *w.pool;
   w.queued_at = now();
   // How many more failed connects it is worth waiting through; one, where all failed lately.
-  const std::uint32_t patience =
-      std::max<std::uint32_t>(1, settings_.attempts_max - std::min(p.failures, settings_.attempts_max - 1));
+  const std::uint32_t patience = std::max<std::uint32_t>(
+      1, settings_.attempts_max - std::min(p.failures, settings_.attempts_max - 1));
   w.failures_seen = p.failures_total + std::uint64_t{patience} * endpoints_of(p);
   move(w, WorkState::queued);
   mark(p);
@@ -148,8 +157,9 @@ bool StorePools::place(Work& w, Connection& c) {
   const Lease* lease = w.lease;
   if (call.upload) {
     // The store must not run out of time while the caller may still send.
-    call.deadline = now() + (sole_writer(*c.pool) ? settings_.writer_lease_total
-                                                  : settings_.stream_max) + w.timeout;
+    call.deadline = now() +
+                    (sole_writer(*c.pool) ? settings_.writer_lease_total : settings_.stream_max) +
+                    w.timeout;
     if (lease != nullptr) call.deadline = std::min(call.deadline, lease->total_at);
   }
   plugin::Operation* op = store_.begin(&call, plugin::Purpose::call, w.route, call.attempts + 1,
@@ -230,8 +240,10 @@ void StorePools::unstage_all(Connection& c) {
     }
     if (w.in_transaction) {
       // Its transaction goes with the connection.
-      answer_fault(w, fault_of(Code::transaction_expired, "the transaction's connection was lost",
-                            Outcome::rolled_back), Outcome::rolled_back, false, 0);
+      answer_fault(w,
+                   fault_of(Code::transaction_expired, "the transaction's connection was lost",
+                            Outcome::rolled_back),
+                   Outcome::rolled_back, false, 0);
     } else {
       enqueue(w);
     }

@@ -31,17 +31,17 @@ struct Pool : Hook<PoolTag> {
   std::uint32_t lane_index = 0;
   const plugin::LaneInfo* lane = nullptr;
   Access access = Access::write;
-  std::int32_t pinned = -1;      // endpoint, or any
-  bool reads = false;            // the store itself holds its connections read-only
-  bool warm = false;             // keeps connections_min
+  std::int32_t pinned = -1;  // endpoint, or any
+  bool reads = false;        // the store itself holds its connections read-only
+  bool warm = false;         // keeps connections_min
 
   policy::FairQueue<Work> queue;
   std::array<List<Connection, StateTag>, kStates> connections;
   policy::ServiceTime service_time;
   PoolTimer timer;
 
-  std::uint32_t endpoint_hint = 0;   // where the next connection goes first
-  std::uint32_t failures = 0;        // connects in a row that failed
+  std::uint32_t endpoint_hint = 0;  // where the next connection goes first
+  std::uint32_t failures = 0;       // connects in a row that failed
   std::uint64_t failures_total = 0;
   Fault last_failure;
 
@@ -73,16 +73,16 @@ struct Endpoint {
   explicit Endpoint(const policy::BreakerLimits& limits) : breaker(limits) {}
   policy::Breaker breaker;
   std::uint32_t connecting = 0;
-  std::uint32_t failures = 0;       // connects in a row that failed
-  bool proven = false;              // the latest connect succeeded, and nothing was lost since
-  TimePoint retry_at{};             // no connect before
-  TimePoint suspect_since{};        // what was idle then is asked before it serves
+  std::uint32_t failures = 0;  // connects in a row that failed
+  bool proven = false;         // the latest connect succeeded, and nothing was lost since
+  TimePoint retry_at{};        // no connect before
+  TimePoint suspect_since{};   // what was idle then is asked before it serves
 };
 
 // What is known of one access' credential.
 struct Login {
-  std::uint32_t refusals = 0;       // in a row
-  TimePoint probe_at{};             // with two or more: no connect before
+  std::uint32_t refusals = 0;  // in a row
+  TimePoint probe_at{};        // with two or more: no connect before
   Fault last;
 };
 

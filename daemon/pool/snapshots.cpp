@@ -8,9 +8,12 @@ namespace {
 
 std::string access_name(Access a) {
   switch (a) {
-    case Access::read: return "read";
-    case Access::write: return "write";
-    case Access::admin: return "admin";
+    case Access::read:
+      return "read";
+    case Access::write:
+      return "write";
+    case Access::admin:
+      return "admin";
   }
   return "";
 }
@@ -25,7 +28,8 @@ std::vector<PoolRow> StorePools::rows() const {
     r.store = settings_.store;
     r.lane = p->lane->name;
     r.access = access_name(p->access);
-    r.connections = static_cast<std::uint32_t>(p->count()) - n(State::connecting) - n(State::closing);
+    r.connections =
+        static_cast<std::uint32_t>(p->count()) - n(State::connecting) - n(State::closing);
     r.idle = n(State::idle);
     r.leased = n(State::leased);
     r.busy = r.connections - r.idle - r.leased;

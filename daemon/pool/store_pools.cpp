@@ -139,8 +139,7 @@ void StorePools::start(Call& call) {
   }
   if (call.deadline <= now()) {
     ++counters_.queue_timeouts;
-    return refuse(call, fault_of(Code::queue_timeout, "the deadline had passed on arrival"),
-                  true);
+    return refuse(call, fault_of(Code::queue_timeout, "the deadline had passed on arrival"), true);
   }
   auto route = store_.route(call, 0, nullptr);
   if (!route) return refuse(call, std::move(route.error()), false);
@@ -178,8 +177,8 @@ bool StorePools::admit(Call& call, Pool& p) {
   ++p.refused;
   refuse(call,
          fault_of(Code::overloaded, a.admitted == policy::Admitted::queue_full
-                                     ? "too many calls of this service wait for this store"
-                                     : "could not be served before its deadline"),
+                                        ? "too many calls of this service wait for this store"
+                                        : "could not be served before its deadline"),
          true, a.retry_after_ms);
   return false;
 }
@@ -189,11 +188,13 @@ void StorePools::start_in_lease(Call& call) {
   if (l == nullptr) {
     const Outcome* fate = leases_.fate(call.peer, call.tx);
     if (fate != nullptr) {
-      return refuse(call, fault_of(Code::transaction_expired,
-                                *fate == Outcome::rolled_back
-                                    ? "the transaction had ended and was rolled back"
-                                    : "the transaction's connection was lost; its fate is unknown",
-                                *fate), false);
+      return refuse(call,
+                    fault_of(Code::transaction_expired,
+                             *fate == Outcome::rolled_back
+                                 ? "the transaction had ended and was rolled back"
+                                 : "the transaction's connection was lost; its fate is unknown",
+                             *fate),
+                    false);
     }
     return refuse(call, fault_of(Code::transaction_expired, "no such transaction"), false);
   }
@@ -203,8 +204,7 @@ void StorePools::start_in_lease(Call& call) {
   }
   call.deadline = std::min(call.deadline, l->total_at);
   if (call.deadline <= now()) {
-    return refuse(call, fault_of(Code::queue_timeout, "the deadline had passed on arrival"),
-                  true);
+    return refuse(call, fault_of(Code::queue_timeout, "the deadline had passed on arrival"), true);
   }
   auto route = store_.route(call, 0, nullptr);
   if (!route) return refuse(call, std::move(route.error()), false);
@@ -251,8 +251,10 @@ void StorePools::upload(Call& call, std::vector<std::uint8_t> piece, bool last) 
   w->clocked = Clocked::deadline;
   w->answer_at = w->timeout.count() == 0 ? kNever : now() + w->timeout;
   if (w->lease != nullptr) w->answer_at = std::min(w->answer_at, w->lease->total_at);
-  if (w->answer_at == kNever) loop_.disarm(w->deadline_timer);
-  else loop_.arm(w->deadline_timer, w->answer_at);
+  if (w->answer_at == kNever)
+    loop_.disarm(w->deadline_timer);
+  else
+    loop_.arm(w->deadline_timer, w->answer_at);
 }
 
 void StorePools::drain() {
@@ -260,8 +262,8 @@ void StorePools::drain() {
   // Who waits for something to happen would keep us waiting, too.
   for (auto& list : waiting_) {
     while (Work* w = list.front()) {
-      answer_fault(*w, fault_of(Code::draining, "this gateway is draining"), w->last.outcome,
-                   true, 0);
+      answer_fault(*w, fault_of(Code::draining, "this gateway is draining"), w->last.outcome, true,
+                   0);
     }
   }
   schedule();

@@ -3,8 +3,8 @@
 //
 // Owner:   Gateway. Threads: the loop's.
 // Turn:    what arrives (start, completed, ...) changes states and marks pools; at the end of the
-//          turn flush() gives waiting calls to connections and hands over each connection's batch in
-//          one submit.
+//          turn flush() gives waiting calls to connections and hands over each connection's batch
+//          in one submit.
 // Answers: the last thing a function does with a Work, since Answers may call back (give_up,
 //          peer_gone). The call is never touched after it.
 // Files:   store_pools (calls in, give_up, drain), placement (queue to connection), completions (an
@@ -34,8 +34,7 @@ inline Fault fault_of(Code code, std::string message, Outcome outcome = Outcome:
 
 class StorePools final : public Attempts, private plugin::LinkEvents {
  public:
-  StorePools(Loop& loop, Random& random, plugin::Store& store, Answers& answers,
-             Settings settings);
+  StorePools(Loop& loop, Random& random, plugin::Store& store, Answers& answers, Settings settings);
   ~StorePools() override;
 
   // Attempts (store_pools.cpp, leases.cpp, snapshots.cpp)
@@ -188,13 +187,13 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   Slab<Work> works_;
   List<Work, WorkTag> paused_, staged_, running_;
   static constexpr std::size_t kTokens = 64;
-  std::array<List<Work, WorkTag>, kTokens> waiting_;   // by wait token
+  std::array<List<Work, WorkTag>, kTokens> waiting_;  // by wait token
   std::uint64_t wakes_ = 0;
-  std::array<std::uint64_t, kTokens> woken_at_{};      // wakes_ when such a token was last woken
-  bool out_of_operations_ = false;                     // a call waits for one to end
+  std::array<std::uint64_t, kTokens> woken_at_{};  // wakes_ when such a token was last woken
+  bool out_of_operations_ = false;                 // a call waits for one to end
 
-  std::vector<std::unique_ptr<Pool>> pools_;           // few; looked up by lane, access, endpoint
-  std::vector<std::unique_ptr<Connection>> slots_;     // by the low half of the ticket
+  std::vector<std::unique_ptr<Pool>> pools_;        // few; looked up by lane, access, endpoint
+  std::vector<std::unique_ptr<Connection>> slots_;  // by the low half of the ticket
   std::vector<std::uint32_t> free_slots_;
   std::uint64_t next_generation_ = 1;
   List<Connection, SubmitTag> to_submit_;
@@ -204,7 +203,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   Leases leases_;
   std::vector<Endpoint> endpoints_;
   std::array<Login, 4> logins_;
-  std::vector<Service> services_;                      // by the service's index
+  std::vector<Service> services_;  // by the service's index
   policy::Budget budget_;
 
   FlushTask flush_task_;

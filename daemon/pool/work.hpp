@@ -2,7 +2,8 @@
 // on, and what its attempts came to. Call::attempt points to it.
 //
 // Owner:     StorePools, a slab. Threads: the loop's.
-// Invariant: a Work is in exactly one state; it is in its pool's queue when `queued`, in the list of
+// Invariant: a Work is in exactly one state; it is in its pool's queue when `queued`, in the list
+// of
 //            its state otherwise, and has an operation when `staged` or `running`.
 #pragma once
 #include <cstdint>
@@ -70,17 +71,17 @@ struct Work : policy::FairHook<Work>, Hook<WorkTag> {
   bool failed = false;          // `last` says how the latest attempt ended
   bool upload_taken = false;
   bool part_left = false;
-  std::uint32_t tries = 0;      // attempts that count toward attempts_max
+  std::uint32_t tries = 0;  // attempts that count toward attempts_max
   std::uint32_t hops = 0;
   std::uint32_t role_changes = 0;
-  std::uint64_t parts = 0;      // parts that have left
+  std::uint64_t parts = 0;  // parts that have left
   Fault last;
-  std::string receipt;          // of an attempt whose reply was lost
+  std::string receipt;  // of an attempt whose reply was lost
 
   TimePoint queued_at{};
   Deadline answer_at = kNever;  // when the caller is told, whatever happens
   TimePoint stream_end = kNever;
-  Micros timeout{0};            // uploads: what remains after `last`
+  Micros timeout{0};                // uploads: what remains after `last`
   std::uint64_t failures_seen = 0;  // connect failures of its pool after which it is answered
   std::uint64_t wakes_seen = 0;     // StorePools::wakes_ when it was handed over
 
