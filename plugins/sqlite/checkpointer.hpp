@@ -26,9 +26,13 @@ class Checkpointer {
   // After a commit: how large the log is now.
   void note(std::uint64_t wal_bytes);
 
+  // Held while a checkpoint runs: SQLite refuses a second one at once instead of letting it wait.
+  [[nodiscard]] std::timed_mutex& running() { return running_; }
+
  private:
   void run();
   SqliteDriver& driver_;
+  std::timed_mutex running_;
   std::mutex mutex_;
   std::condition_variable cv_;
   std::uint64_t wal_bytes_ = 0;

@@ -14,7 +14,7 @@ namespace headgate::sqlite {
 namespace {
 
 constexpr std::size_t kSlowMax = 1024;  // digests remembered; past it all are forgotten
-constexpr auto kGateMax = std::chrono::milliseconds(100);
+constexpr auto kGateMax = std::chrono::milliseconds(2500);
 
 bool is_transaction_verb(std::string_view verb) {
   return verb == "begin" || verb == "commit" || verb == "rollback" || verb == "savepoint" ||

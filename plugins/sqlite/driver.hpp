@@ -50,6 +50,9 @@ class SqliteDriver : public sdk::Driver {
   void pass_gate();
   void close_gate();
   void open_gate();
+  // Streams and read transactions in progress: no use to wait for them.
+  [[nodiscard]] bool has_long_readers() const { return long_readers_ > 0; }
+  void count_long_reader(int change) { long_readers_ += change; }
 
  private:
   sdk::Route route_verb(std::string_view verb, proto::Bytes body, const hg_call& call,
@@ -77,6 +80,7 @@ class SqliteDriver : public sdk::Driver {
   std::mutex gate_mutex_;
   std::condition_variable gate_;
   std::atomic<bool> gate_closed_{false};
+  std::atomic<int> long_readers_{0};
 };
 
 }  // namespace headgate::sqlite

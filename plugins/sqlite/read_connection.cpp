@@ -28,6 +28,11 @@ void ReadConnection::end() {
   }
 }
 
+void ReadConnection::set_leased(bool leased) {
+  if (leased != leased_) driver_.count_long_reader(leased ? 1 : -1);
+  leased_ = leased;
+}
+
 void ReadConnection::serve(const hg_call& call) {
   sdk::Sink sink(driver_.host(), call.op);
   sdk::Done done;
@@ -52,7 +57,7 @@ void ReadConnection::serve(const hg_call& call) {
     const int rc = error->vendor_code & 0xff;
     if (rc == SQLITE_IOERR || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_CANTOPEN)
       done.connection = HG_CONN_BROKEN;
-    if (leased_ && !db_.in_transaction()) leased_ = false;
+    if (leased_ && !db_.in_transaction()) set_leased(false);
   }
   done.lease = leased_ ? HG_LEASE_OPEN : HG_LEASE_NONE;
   sdk::complete(driver_.host(), call.op, done, error ? &*error : nullptr);
@@ -66,10 +71,10 @@ void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& d
     begin();
     Statement s = db_.prepare("SELECT 1 FROM sqlite_schema LIMIT 1");  // the snapshot is taken now
     s.step();
-    leased_ = true;
+    set_leased(true);
     w.map(0);
   } else if (verb == "commit" || verb == "rollback") {
-    leased_ = false;
+    set_leased(false);
     w.map(0);
   } else if (verb == "savepoint" || verb == "release" || verb == "rollback_to") {
     sdk::Fields fields(verb, sdk::bytes(call.body), {"name"});
@@ -78,14 +83,18 @@ void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& d
     w.map(0);
   } else {
     if (!leased_) begin();
+    const int stream = (call.flags & HG_CALL_STREAM) != 0 && !leased_ ? 1 : 0;
+    driver_.count_long_reader(stream);
     db_.begin_op(call.op, call.work_until_us);
     try {
       run(call, sink, done);
     } catch (...) {
       db_.end_op();
+      driver_.count_long_reader(-stream);
       throw;
     }
     db_.end_op();
+    driver_.count_long_reader(-stream);
   }
 }
 
@@ -96,7 +105,7 @@ void ReadConnection::run(const hg_call& call, sdk::Sink& sink, sdk::Done& done) 
 
 void ReadConnection::reset(hg_op op) {
   end();
-  leased_ = false;
+  set_leased(false);
   sdk::complete(driver_.host(), op, {});
 }
 

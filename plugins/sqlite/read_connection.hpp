@@ -13,6 +13,7 @@ namespace headgate::sqlite {
 class ReadConnection : public sdk::Connection {
  public:
   ReadConnection(SqliteDriver& driver, bool read_access);
+  ~ReadConnection() override { set_leased(false); }
 
   void submit(const hg_call* const* calls, std::uint32_t n) override;
   void cancel(hg_op op) override { db_.cancel(op); }
@@ -25,6 +26,7 @@ class ReadConnection : public sdk::Connection {
   void run(const hg_call& call, sdk::Sink& sink, sdk::Done& done);
   void begin();
   void end();
+  void set_leased(bool leased);
   SqliteDriver& driver_;
   Database db_;
   bool read_access_;

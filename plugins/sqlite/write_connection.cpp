@@ -13,9 +13,12 @@
 namespace headgate::sqlite {
 namespace {
 
-constexpr std::uint64_t kTrimWaitUs = 20'000;       // the longest that emptying the log waits
-constexpr std::uint64_t kTrimPauseMinUs = 100'000;  // between two attempts, doubling
-constexpr std::uint64_t kTrimPauseMaxUs = 2'000'000;
+// Emptying the log waits for the readers in it: the longer, the further it is above its limit, but
+// never for more than a tenth of the writer's time.
+constexpr std::uint64_t kTrimWaitUs = 20'000;
+constexpr std::uint64_t kTrimWaitMaxUs = 2'000'000;
+constexpr std::uint64_t kTrimPauseMinUs = 100'000;
+constexpr std::uint64_t kTrimPauseFactor = 10;
 constexpr std::uint64_t kPurgeEveryUs = 1'000'000;
 
 bool is_alone(const hg_call& c) { return (c.flags & (HG_CALL_STREAM | HG_CALL_UPLOAD)) != 0; }
@@ -335,22 +338,26 @@ void WriteConnection::after_commit() {
 }
 
 // Empties a log above its limit. The Checkpointer has copied most of it; what is left is little.
+// Streams and read transactions are not waited for: they end when their callers like.
 void WriteConnection::trim_log() {
   const std::uint64_t now = driver_.now();
   if (transaction_ != Transaction::none || now < trim_after_) return;
-  driver_.close_gate();
-  db_.begin_op(0, now + kTrimWaitUs);  // bounds the wait for readers
-  int left = -1;
-  const int rc = sqlite3_wal_checkpoint_v2(db_.raw(), nullptr, SQLITE_CHECKPOINT_TRUNCATE, &left, nullptr);
-  db_.end_op();
-  driver_.open_gate();
-  if (rc == SQLITE_OK) {
-    wal_bytes_ = 0;
-    trim_after_ = trim_pause_us_ = 0;
-    return;
+  const auto limit = static_cast<std::uint64_t>(driver_.options().wal_truncate_bytes);
+  const bool patient = !driver_.has_long_readers();
+  const std::uint64_t times = wal_bytes_ / limit;
+  const std::uint64_t wait = std::min(kTrimWaitMaxUs, kTrimWaitUs * times * times);
+  const std::unique_lock other(driver_.checkpointer()->running(), std::chrono::microseconds(wait));
+  if (other.owns_lock()) {
+    if (patient) driver_.close_gate();
+    db_.begin_op(0, driver_.now() + wait);
+    const int rc = sqlite3_wal_checkpoint_v2(
+        db_.raw(), nullptr, patient ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    db_.end_op();
+    if (patient) driver_.open_gate();
+    if (rc == SQLITE_OK && patient) wal_bytes_ = 0;
   }
-  trim_pause_us_ = std::clamp(trim_pause_us_ * 2, kTrimPauseMinUs, kTrimPauseMaxUs);
-  trim_after_ = driver_.now() + trim_pause_us_;
+  const std::uint64_t took = driver_.now() - now;
+  trim_after_ = now + took + std::max(kTrimPauseMinUs, took * kTrimPauseFactor);
 }
 
 // A few expired keys with a commit that happens anyway.
