@@ -187,8 +187,7 @@ class Client:
         conn: Optional[Connection] = getattr(self._local, "connection", None)
         if conn is not None and conn.alive() and not conn.going_away:
             return conn
-        if conn is not None and conn.going_away and conn.alive():
-            conn.close("the gateway is draining")
+        # One that goes away stays open for the transactions and streams that still hold it.
         deadline = time.monotonic() + self._timeout if deadline is None else deadline
         first: Optional[HeadgateError] = None
         for i in range(len(self._addresses)):

@@ -63,8 +63,8 @@ class Connection:
         s = self._socket
         s.setsockopt(zmq.LINGER, 0)
         s.setsockopt(zmq.RECONNECT_IVL, -1)
-        s.setsockopt(zmq.SNDHWM, 1000)
-        s.setsockopt(zmq.RCVHWM, 1000)
+        s.setsockopt(zmq.SNDHWM, 0)
+        s.setsockopt(zmq.RCVHWM, 0)
         s.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(timeout * 1000)))
         s.setsockopt(zmq.CONNECT_TIMEOUT, max(1, int(timeout * 1000)))
         s.setsockopt(zmq.HEARTBEAT_IVL, 5000)

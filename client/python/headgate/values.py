@@ -34,7 +34,10 @@ import msgpack
 
 _EPOCH_DAY = datetime.date(1970, 1, 1).toordinal()
 _EPOCH = datetime.datetime(1970, 1, 1)
+_EPOCH_UTC = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _DAY_US = 86_400_000_000
+_DIGITS_MAX = 150_000
+_SECONDS_MAX = 2_147_483_646 * 86_400
 _MICROSECOND = datetime.timedelta(microseconds=1)
 
 
@@ -234,11 +237,16 @@ def _read_time(data: bytes) -> Any:
     us, = struct.unpack(">q", data[:8])
     if us == _DAY_US:
         return msgpack.ExtType(3, data)  # 24:00:00
+    if not 0 <= us < _DAY_US:
+        raise ValueError("a time outside the day")
     seconds, micro = divmod(us, 1_000_000)
     value = datetime.time(seconds // 3600, seconds // 60 % 60, seconds % 60, micro)
     if len(data) == 8:
         return value
-    return TimeWithOffset(value, struct.unpack(">i", data[8:])[0])
+    offset, = struct.unpack(">i", data[8:])
+    if abs(offset) > 57599:
+        raise ValueError("a time with an offset of 16 hours or more")
+    return TimeWithOffset(value, offset)
 
 
 def _local(data: bytes) -> Any:
@@ -252,16 +260,88 @@ def _local(data: bytes) -> Any:
 def _from_decimal(data: bytes) -> decimal.Decimal:
     negative, scale = struct.unpack(">Bh", data[:3])
     digits = data[3:].decode("ascii")
-    if negative > 1 or not digits.isdigit():
+    if (negative > 1 or not digits.isdigit() or len(digits) > _DIGITS_MAX
+            or (digits[0] == "0" and (len(digits) > 1 or negative))):
         raise ValueError("a decimal of another form")
     return decimal.Decimal((negative, tuple(map(int, digits)), -scale))
 
 
+def _instant(value: msgpack.Timestamp) -> Any:
+    """A datetime in UTC; the Timestamp itself when no datetime is exactly that."""
+    s, ns = value.seconds, value.nanoseconds
+    if abs(s) > _SECONDS_MAX and not (ns == 0 and s in (2**63 - 1, -2**63)):
+        raise ValueError("an instant out of range")
+    if ns % 1000:
+        return value
+    try:
+        return _EPOCH_UTC + datetime.timedelta(seconds=s, microseconds=ns // 1000)
+    except OverflowError:
+        return value
+
+
+def instants(value: Any) -> Any:
+    """Replaces every msgpack.Timestamp in lists and dicts, in place, by its datetime."""
+    if isinstance(value, msgpack.Timestamp):
+        return _instant(value)
+    if isinstance(value, list):
+        value[:] = [instants(v) for v in value]
+    elif isinstance(value, dict):
+        for k, v in value.items():
+            value[k] = instants(v)
+    return value
+
+
+def _big_integer(data: bytes) -> int:
+    value = int.from_bytes(data, "big", signed=True)
+    if len(data) > 65536 or -2**63 <= value < 2**64 or to_wire(value).data != data:
+        raise ValueError("an integer of another form")
+    return value
+
+
+def _document(data: bytes) -> RawBson:
+    if len(data) < 5 or struct.unpack("<i", data[:4])[0] != len(data) or data[-1] != 0:
+        raise ValueError("a BSON document with a wrong length")
+    return RawBson(data)
+
+
+def _has_text(data: bytes) -> bool:
+    """Whether this is BSON's string: length, bytes, NUL."""
+    return len(data) >= 5 and struct.unpack("<i", data[:4])[0] == len(data) - 4 and data[-1] == 0
+
+
+def _code_with_scope(data: bytes) -> bool:
+    if len(data) < 14 or struct.unpack("<i", data[:4])[0] != len(data):
+        return False
+    end = 8 + struct.unpack("<i", data[4:8])[0]
+    return 9 <= end <= len(data) - 5 and _has_text(data[4:end]) and bool(_document(data[end:]))
+
+
+# BSON's type byte -> whether these bytes are a value of it (https://bsonspec.org/spec.html).
+_BSON = {
+    0x05: lambda d: len(d) >= 5 and struct.unpack("<i", d[:4])[0] == len(d) - 5 and d[4] != 0,
+    0x06: lambda d: not d,
+    0x07: lambda d: len(d) == 12,
+    0x0b: lambda d: d.count(0) == 2 and d[-1] == 0,
+    0x0c: lambda d: len(d) > 12 and _has_text(d[:-12]),
+    0x0d: _has_text,
+    0x0e: _has_text,
+    0x0f: _code_with_scope,
+    0x10: lambda d: len(d) == 4,
+    0x11: lambda d: len(d) == 8,
+    0x12: lambda d: len(d) == 8,
+    0x13: lambda d: len(d) == 16,
+    0x7f: lambda d: not d,
+    0xff: lambda d: not d,
+}
+
+
 def _bson(data: bytes) -> Any:
     kind, payload = data[0], data[1:]
-    if kind == 0x07 and len(payload) == 12:
+    if kind not in _BSON or not _BSON[kind](payload):
+        raise ValueError(f"a BSON value of type 0x{kind:02x} in no form of it")
+    if kind == 0x07:
         return ObjectId(payload)
-    if kind == 0x12 and len(payload) == 8:
+    if kind == 0x12:
         return Int64(struct.unpack("<q", payload)[0])
     return Bson(kind, payload)
 
@@ -271,8 +351,7 @@ _READERS = {
     5: lambda d: Interval(*struct.unpack(">iiq", d)),
     6: lambda d: uuid.UUID(bytes=d),
     7: lambda d: Json(d.decode("utf-8")),
-    8: lambda d: int.from_bytes(d, "big", signed=True),
-    16: _bson, 17: RawBson,
+    8: _big_integer, 16: _bson, 17: _document,
 }
 _SIZES = {2: (4,), 3: (8, 12), 4: (8,), 5: (16,), 6: (16,)}
 

@@ -6,6 +6,7 @@ knows a socket.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 import msgpack
@@ -70,18 +71,15 @@ def pack(value: Any) -> bytes:
         raise InvalidRequest(f"this value cannot be sent: {e}", code="invalid") from e
 
 
-def _unpackb(data: bytes, timestamp: int) -> Any:
-    return msgpack.unpackb(data, ext_hook=values.from_wire, raw=False, strict_map_key=False,
-                           timestamp=timestamp)
+# How an instant (ext -1) begins in its three forms: only frames that may hold one are walked for it.
+_INSTANT = re.compile(rb"\xd6\xff|\xd7\xff|\xc7\x0c\xff")
 
 
 def unpack(data: bytes) -> Any:
     """The value in ``data``; raises ProtocolError when it is not exactly one well-formed value."""
     try:
-        try:
-            return _unpackb(data, 3)
-        except (OverflowError, OSError):  # an instant that no datetime holds: all as msgpack.Timestamp
-            return _unpackb(data, 0)
+        value = msgpack.unpackb(data, ext_hook=values.from_wire, raw=False, strict_map_key=False)
+        return values.instants(value) if _INSTANT.search(data) else value
     except Exception as e:  # msgpack raises many kinds; all mean the same here
         raise ProtocolError(f"the gateway sent what is no msgpack of this protocol: {e}",
                             code="internal", outcome="unknown") from e
@@ -120,16 +118,29 @@ def pong(id: int) -> bytes:
     return pack([VERSION, PONG, id])
 
 
-def _uint(v: Any, what: str) -> int:
-    if isinstance(v, bool) or not isinstance(v, int) or v < 0:
-        raise ProtocolError(f"{what} must be an unsigned integer, got {type(v).__name__}",
-                            outcome="unknown")
+def _wrong(what: str) -> ProtocolError:
+    return ProtocolError(f"a frame of the gateway: {what}", outcome="unknown")
+
+
+def _uint(v: Any, what: str, least: int = 0, most: int = 2**64 - 1) -> int:
+    if isinstance(v, bool) or not isinstance(v, int) or not least <= v <= most:
+        raise _wrong(f"{what} must be an integer of {least} to {most}")
+    return v
+
+
+def _stores(v: Any) -> List[Any]:
+    if not isinstance(v, list):
+        raise _wrong("stores must be an array")
+    for s in v:
+        if (not isinstance(s, list) or len(s) != 3 or not isinstance(s[2], list)
+                or not all(isinstance(t, str) for t in [s[0], s[1], *s[2]]) or not s[0] or not s[1]):
+            raise _wrong("a store must be [name, kind, [verb, ...]]")
     return v
 
 
 def _map(v: Any, what: str) -> Dict[str, Any]:
     if not isinstance(v, dict):
-        raise ProtocolError(f"{what} must be a map, got {type(v).__name__}", outcome="unknown")
+        raise _wrong(f"{what} must be a map, got {type(v).__name__}")
     return v
 
 
@@ -140,33 +151,30 @@ def decode(frame: bytes) -> Optional[Incoming]:
     """What the gateway sent; None for a type that this version does not know (ignored)."""
     f = unpack(frame)
     if not isinstance(f, list) or len(f) < 3:
-        raise ProtocolError("a frame must be an array of three or more", outcome="unknown")
-    if f[0] != VERSION:
-        raise ProtocolError(f"frame of protocol version {f[0]!r}, this client speaks {VERSION}",
-                            outcome="unknown")
+        raise _wrong("it must be an array of three or more")
+    if f[0] != VERSION or isinstance(f[0], bool):
+        raise _wrong(f"protocol version {f[0]!r}, this client speaks {VERSION}")
     kind, id = _uint(f[1], "the frame's type"), _uint(f[2], "the frame's id")
     if kind not in _FIELDS:
         if kind in (HELLO, REQUEST, DATA, CANCEL):
-            raise ProtocolError(f"frame type {kind} is a client's", outcome="unknown")
+            raise _wrong(f"type {kind} is a client's")
         return None
     if len(f) != _FIELDS[kind]:
-        raise ProtocolError(f"frame type {kind} has {_FIELDS[kind]} fields, got {len(f)}",
-                            outcome="unknown")
+        raise _wrong(f"type {kind} has {_FIELDS[kind]} fields, got {len(f)}")
     if kind == WELCOME:
-        if not isinstance(f[6], list):
-            raise ProtocolError("the welcome's stores must be an array", outcome="unknown")
-        return Welcome(id, _uint(f[3], "version"), _map(f[4], "limits"), _uint(f[5], "heartbeat"), f[6])
+        limits = {str(k): _uint(v, f"the limit {k}") for k, v in _map(f[4], "limits").items()}
+        return Welcome(id, _uint(f[3], "version"), limits, _uint(f[5], "heartbeat_ms", 1, 2**32 - 1),
+                       _stores(f[6]))
     if kind == PART:
-        return Part(id, _uint(f[3], "the part's sequence"), f[4])
+        return Part(id, _uint(f[3], "the part's seq", 1), f[4])
     if kind == REPLY:
-        code = _uint(f[3], "the reply's code")
-        if code >= len(CODES):
-            raise ProtocolError(f"unknown code {code}", outcome="unknown")
-        return Reply(id, CODES[code], _map(f[4], "meta"), f[5])
+        return Reply(id, CODES[_uint(f[3], "the code", 0, len(CODES) - 1)], _map(f[4], "meta"), f[5])
     if kind == CREDIT:
         return Credit(id, _uint(f[3], "the credit"))
     if kind == PING:
         return Ping(id)
     if kind == PONG:
         return Pong(id)
-    return Goaway(_uint(f[3], "the drain deadline"))
+    if id != 0:
+        raise _wrong("a goaway has the id 0")
+    return Goaway(_uint(f[3], "drain_ms", 0, 2**32 - 1))
