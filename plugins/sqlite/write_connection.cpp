@@ -14,7 +14,7 @@ namespace headgate::sqlite {
 namespace {
 
 // Emptying the log waits for the readers in it: the longer, the further it is above its limit, but
-// never for more than a tenth of the writer's time.
+// never in vain for more than a tenth of the writer's time.
 constexpr std::uint64_t kTrimWaitUs = 20'000;
 constexpr std::uint64_t kTrimWaitMaxUs = 2'000'000;
 constexpr std::uint64_t kTrimPauseMinUs = 100'000;
@@ -354,7 +354,10 @@ void WriteConnection::trim_log() {
         db_.raw(), nullptr, patient ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     db_.end_op();
     if (patient) driver_.open_gate();
-    if (rc == SQLITE_OK && patient) wal_bytes_ = 0;
+    if (rc == SQLITE_OK && patient) {
+      wal_bytes_ = 0;
+      return;
+    }
   }
   const std::uint64_t took = driver_.now() - now;
   trim_after_ = now + took + std::max(kTrimPauseMinUs, took * kTrimPauseFactor);
