@@ -73,13 +73,16 @@ class KvModel : public KvStore {
   Model model;
 
   std::size_t below(std::size_t n) { return random() % n; }
-  std::string key() { return "k" + std::to_string(below(12)); }
+  // Mostly a key that this family of verbs has to itself, so that its values grow; else any.
+  std::string key(std::size_t family) {
+    return "k" + std::to_string(below(4) != 0 ? family * 2 + below(2) : below(12));
+  }
   std::string word() {
     static const std::string words[] = {"", "a", "b", "c", "dd", std::string("\0\xff", 2)};
     if (below(12) == 0) return std::string(500 + below(3000), 'L');
     return words[below(std::size(words))];
   }
-  std::int64_t index() { return static_cast<std::int64_t>(below(14)) - 7; }
+  std::int64_t index() { return static_cast<std::int64_t>(below(20)) - 10; }
   double score() { return static_cast<double>(below(7)) - 3; }
   static Json bins(const std::vector<std::string>& words) {
     Json out = Json::array();
@@ -117,7 +120,7 @@ class KvModel : public KvStore {
 };
 
 void KvModel::strings() {
-  const std::string k = key(), w = word();
+  const std::string k = key(0), w = word();
   switch (below(6)) {
     case 0: {
       Json body = {{"key", bin(k)}, {"value", bin(w)}};
@@ -191,17 +194,18 @@ void KvModel::strings() {
 }
 
 void KvModel::any_key() {
-  const std::string k = key();
+  const std::string k = key(below(6));
   const Json body = {{"key", bin(k)}};
   Value* v = model.find(k);
   switch (below(6)) {
     case 0:
+      if (below(4) != 0) return;
       check("delete", body, {{"deleted", v == nullptr ? 0 : 1}});
       model.keys.erase(k);
       return;
     case 1: {
       Json with = body;
-      with["ttl_ms"] = 1 + static_cast<int>(below(100));
+      with["ttl_ms"] = 1 + static_cast<int>(below(300));
       check("expire", with, {{"set", v != nullptr}});
       if (v != nullptr) v->expires = wall_ms + with["ttl_ms"].get<int>();
       return;
@@ -213,7 +217,7 @@ void KvModel::any_key() {
     case 3:
       return check("ttl", body, {{"ttl_ms", v == nullptr ? Json() : v->expires == 0 ? Json(-1) : Json(v->expires - wall_ms)}});
     case 4:
-      wall_ms += static_cast<std::int64_t>(below(30));
+      wall_ms += static_cast<std::int64_t>(below(10));
       return;
     default:
       if (below(20) != 0) return;
@@ -226,7 +230,7 @@ void KvModel::any_key() {
 }
 
 void KvModel::hashes() {
-  const std::string k = key(), field = word(), w = word();
+  const std::string k = key(1), field = word(), w = word();
   switch (below(4)) {
     case 0: {
       const std::string other = word();
@@ -266,10 +270,10 @@ void KvModel::hashes() {
 }
 
 void KvModel::list_ends() {
-  const std::string k = key();
+  const std::string k = key(2);
   const bool left = below(2) == 0;
   if (below(2) == 0) {
-    const std::vector<std::string> what = words();
+    const std::vector<std::string> what = words(8);
     const Json body = {{"key", bin(k)}, {"values", bins(what)}};
     const std::string verb = left ? "lpush" : "rpush";
     if (wrong(verb, k, 'l', body)) return;
@@ -293,7 +297,7 @@ void KvModel::list_ends() {
 }
 
 void KvModel::lists() {
-  const std::string k = key(), w = word();
+  const std::string k = key(2), w = word();
   Value* v = model.find(k);
   const auto size = static_cast<std::int64_t>(v != nullptr && v->type == 'l' ? v->list.size() : 0);
   const std::int64_t a = index(), b = index();
@@ -342,7 +346,7 @@ void KvModel::lists() {
       return check("lset", body, Json::object());
     }
     case 4: {
-      const std::string d = key();
+      const std::string d = key(2);
       const bool from = below(2) == 0, to = below(2) == 0;
       const Json body = {{"source", bin(k)}, {"destination", bin(d)}, {"from", from ? "left" : "right"}, {"to", to ? "left" : "right"}};
       if (wrong("lmove", k, 'l', body) || wrong("lmove", d, 'l', body)) return;
@@ -364,7 +368,7 @@ void KvModel::lists() {
 }
 
 void KvModel::sets() {
-  const std::string k = key();
+  const std::string k = key(3);
   const std::vector<std::string> what = words();
   switch (below(4)) {
     case 0: {
@@ -400,7 +404,7 @@ void KvModel::sets() {
       return;
     }
     default: {
-      const std::vector<std::string> of = {key(), key(), key()};
+      const std::vector<std::string> of = {key(3), key(3), key(3)};
       std::vector<std::set<std::string>> sets;
       const std::string verb = below(3) == 0 ? "sinter" : below(2) == 0 ? "sunion" : "sdiff";
       const Json body = {{"keys", bins(of)}};
@@ -422,7 +426,7 @@ void KvModel::sets() {
 }
 
 void KvModel::zsets() {
-  const std::string k = key(), m = word();
+  const std::string k = key(4), m = word();
   Value* v = model.find(k);
   const auto members = [](const std::vector<std::pair<double, std::string>>& of) {
     Json out = Json::array();
