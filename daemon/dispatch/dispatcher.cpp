@@ -163,6 +163,12 @@ bool Dispatcher::kill(std::uint64_t call_id) {
   return true;
 }
 
+void Dispatcher::give_up_for_drain(std::uint64_t call_id) {
+  InflightCall* c = inflight_.by_id(call_id);
+  if (c == nullptr || c->at->attempts == nullptr) return;
+  give_up(*c, Code::draining, "this gateway had no time left to finish the call");
+}
+
 void Dispatcher::on_gone(PeerId peer) {
   PeerState* p = state(peer);
   if (p == nullptr) return;

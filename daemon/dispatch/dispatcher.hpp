@@ -86,6 +86,8 @@ class Dispatcher final : public Receiver, public Answers {
   [[nodiscard]] bool draining() const { return draining_; }
   // Ends a call by the id that `show calls` gives. False: there is none (any more).
   bool kill(std::uint64_t call_id);
+  // The same at the drain deadline: the caller is told that the gateway goes away.
+  void give_up_for_drain(std::uint64_t call_id);
 
   [[nodiscard]] std::uint32_t inflight() const { return inflight_.size(); }
   [[nodiscard]] std::uint64_t request_bytes() const { return bytes_.bytes(); }

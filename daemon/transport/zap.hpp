@@ -13,15 +13,9 @@
 
 #include "daemon/core/log.hpp"
 #include "daemon/core/loop.hpp"
+#include "daemon/transport/admission.hpp"
 
 namespace headgate {
-
-// Says whether a service (or our own user) goes by this name: "uid:1000", "curve:<Z85>".
-class Admission {
- public:
-  virtual ~Admission() = default;
-  [[nodiscard]] virtual bool knows(std::string_view user) const = 0;
-};
 
 class Zap : public Watcher {
  public:

@@ -1,0 +1,53 @@
+// headgated: reads its arguments, then Gateway is all there is.
+#include <sys/prctl.h>
+
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <string>
+#include <vector>
+
+#include "daemon/gateway.hpp"
+
+namespace {
+
+constexpr int kBadConfig = 78;  // EX_CONFIG of sysexits.h
+constexpr int kNotStarted = 1;
+
+int check(const headgate::GatewayOptions& options) {
+  headgate::UvLoop loop;
+  headgate::NoLog log;
+  headgate::plugin::Host host(loop, log, {});
+  headgate::plugin::Libraries libraries(host.table());
+  headgate::config::LoadOptions load;
+  load.schema_of = headgate::schema_of(libraries);
+  load.overrides = options.overrides;
+  return headgate::config::check(options.config_file, load);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  // Secrets pass through this process: no core dumps, no ptrace by others of the same user.
+  ::prctl(PR_SET_DUMPABLE, 0);
+  CLI::App app{"headgated: the gateway between services and their stores"};
+  headgate::GatewayOptions options;
+  options.config_file = "/etc/headgate/headgate.toml";
+  std::string plugin_dir;
+  bool only_check = false;
+  app.add_option("--config,-c", options.config_file, "configuration file")->capture_default_str();
+  app.add_option("--plugin-dir", plugin_dir, "where plugins are, in place of daemon.plugin_dir");
+  app.add_option("--set", options.overrides,
+                 "one setting over the files, as in daemon.log_level=debug; may be repeated");
+  app.add_flag("--check", only_check, "read the configuration, print its faults, do not start");
+  app.set_version_flag("--version", std::string("headgated ") + HEADGATE_VERSION);
+  CLI11_PARSE(app, argc, argv);
+  if (!plugin_dir.empty()) options.overrides.push_back("daemon.plugin_dir=" + plugin_dir);
+  if (only_check) return check(options);
+
+  headgate::Gateway gateway(std::move(options));
+  if (auto started = gateway.start(); !started) {
+    std::fprintf(stderr, "headgated: %s\n", started.error().c_str());
+    return started.error().find(".toml:") != std::string::npos ? kBadConfig : kNotStarted;
+  }
+  return gateway.run();
+}
