@@ -22,7 +22,15 @@ void StorePools::move(Work& w, WorkState to) {
       --s.waiting_calls, s.waiting_bytes -= bytes;
     }
   }
-  if (w.state == WorkState::queued) w.pool->queue.remove(w);
+  if (w.state == WorkState::queued) {
+    if (to == WorkState::staged) {
+      const Work* turn = w.pool->queue.pop();  // costs its service a turn
+      assert(turn == &w);
+      (void)turn;
+    } else {
+      w.pool->queue.remove(w);
+    }
+  }
   w.Hook<WorkTag>::unlink();
   if (w.state == WorkState::paused || w.state == WorkState::waiting) loop_.disarm(w.pause_timer);
   w.state = to;

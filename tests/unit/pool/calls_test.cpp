@@ -199,6 +199,21 @@ TEST_F(PoolTest, QueueIsBoundedForEachService) {
   while (!l.open.empty()) complete(l);
 }
 
+TEST_F(PoolTest, AFloodOfOneServiceCostsAnotherOneTurn) {
+  store.lanes_[0].connections = 1;
+  make();
+  (void)start("get");
+  FakeLink& l = accept();
+  for (int i = 0; i < 20; ++i) (void)start("get");
+  for (int i = 0; i < 5; ++i) complete(l);
+  Call& other = start("get", 1);
+  complete(l);
+  complete(l);
+  complete(l);
+  EXPECT_TRUE(is_answered(other));
+  while (!l.open.empty()) complete(l);
+}
+
 TEST_F(PoolTest, GiveUpTellsWhatIsKnown) {
   store.lanes_[0].connections = 1;
   make();
