@@ -2,7 +2,6 @@
 #include "proto/values.hpp"
 
 #include <algorithm>
-#include <cassert>
 
 namespace headgate::proto {
 namespace {
@@ -214,7 +213,6 @@ bool valid_ext(const Item& it) {
 }
 
 void write(Writer& w, const Timestamp& v) {
-  assert(v.nanos <= kNanosMax);
   Payload<12> p;
   const bool small = v.seconds >= 0 && v.seconds < (std::int64_t{1} << 34);
   if (small && v.nanos == 0 && v.seconds <= 0xffffffff) {

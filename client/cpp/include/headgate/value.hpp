@@ -11,6 +11,7 @@
 #define MSGPACK_NO_BOOST
 #endif
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <msgpack.hpp>
@@ -292,6 +293,15 @@ struct convert<headgate::Binary> {
     if (o.type != msgpack::type::BIN) throw msgpack::type_error();
     v.bytes.assign(o.via.bin.ptr, o.via.bin.size);
     return o;
+  }
+};
+
+// nullptr is nil, so that it can stand among parameters.
+template <>
+struct pack<std::nullptr_t> {
+  template <class Stream>
+  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, std::nullptr_t) const {
+    return p.pack_nil();
   }
 };
 
