@@ -36,10 +36,35 @@ int32_t refuse(hg_error* error, Outcome outcome) {
 
 struct Conn {
   std::unique_ptr<Connection> impl;
+  hg_conn_id id = 0;
+  // What attach(), io() or timer() threw: the connection's state is nobody's guess any more, so it
+  // takes no further calls, and the host is told to close it.
+  std::optional<Error> dead;
 };
 
 Driver* as_driver(hg_driver* d) { return reinterpret_cast<Driver*>(d); }
 Conn* as_conn(hg_connection* c) { return reinterpret_cast<Conn*>(c); }
+
+// Runs a function that serves no operation in particular; what it throws ends the connection.
+template <class F>
+void guarded_connection(Conn* c, F&& f) noexcept {
+  try {
+    f();
+  } catch (...) {
+    if (c->dead) return;
+    c->dead.emplace(current_exception_as_error(Outcome::not_sent));
+    hg_error e{};
+    c->dead->fill(&e);
+    g_host->lost(g_host, c->id, &e);
+  }
+}
+
+// True: op has been ended, because its connection is dead.
+bool refused(Conn* c, hg_op op) {
+  if (!c->dead) return false;
+  complete(g_host, op, {.connection = HG_CONN_BROKEN}, &*c->dead);
+  return true;
+}
 
 // Runs one operation-like function; what it throws completes `op` as a broken connection.
 template <class F>
@@ -97,6 +122,7 @@ int32_t conn_open(hg_driver* d, const hg_connect* connect, hg_connection** out, 
     *fd = -1;
     auto conn = std::make_unique<Conn>();
     conn->impl = as_driver(d)->open(*connect, fd);
+    conn->id = connect->id;
     *out = reinterpret_cast<hg_connection*>(conn.release());
     return 0;
   } catch (...) {
@@ -104,22 +130,35 @@ int32_t conn_open(hg_driver* d, const hg_connect* connect, hg_connection** out, 
   }
 }
 
-void conn_attach(hg_connection* c) noexcept { as_conn(c)->impl->attach(); }
+void conn_attach(hg_connection* c) noexcept {
+  guarded_connection(as_conn(c), [&] { as_conn(c)->impl->attach(); });
+}
 
 void conn_submit(hg_connection* c, const hg_call* const* calls, uint32_t n) noexcept {
+  if (as_conn(c)->dead) {
+    for (uint32_t i = 0; i < n; ++i) refused(as_conn(c), calls[i]->op);
+    return;
+  }
+  // Their numbers, while the calls are still lent.
+  thread_local std::vector<hg_op> ops;
+  ops.clear();
+  for (uint32_t i = 0; i < n; ++i) ops.push_back(calls[i]->op);
   try {
     as_conn(c)->impl->submit(calls, n);
   } catch (...) {
     // Which of them were completed only the host knows: it drops a second completion of one
     // operation, so all are ended here.
     const Error e = current_exception_as_error(Outcome::unknown);
-    for (uint32_t i = 0; i < n; ++i)
-      complete(g_host, calls[i]->op, {.connection = HG_CONN_BROKEN}, &e);
+    for (const hg_op op : ops) complete(g_host, op, {.connection = HG_CONN_BROKEN}, &e);
   }
 }
 
-void conn_io(hg_connection* c, uint32_t events) noexcept { as_conn(c)->impl->io(events); }
-void conn_timer(hg_connection* c) noexcept { as_conn(c)->impl->timer(); }
+void conn_io(hg_connection* c, uint32_t events) noexcept {
+  guarded_connection(as_conn(c), [&] { as_conn(c)->impl->io(events); });
+}
+void conn_timer(hg_connection* c) noexcept {
+  guarded_connection(as_conn(c), [&] { as_conn(c)->impl->timer(); });
+}
 void conn_resume(hg_connection* c, hg_op op) noexcept {
   guarded(op, [&] { as_conn(c)->impl->resume(op); });
 }
@@ -130,10 +169,10 @@ void conn_cancel(hg_connection* c, hg_op op) noexcept {
   }
 }
 void conn_reset(hg_connection* c, hg_op op) noexcept {
-  guarded(op, [&] { as_conn(c)->impl->reset(op); });
+  if (!refused(as_conn(c), op)) guarded(op, [&] { as_conn(c)->impl->reset(op); });
 }
 void conn_ping(hg_connection* c, hg_op op) noexcept {
-  guarded(op, [&] { as_conn(c)->impl->ping(op); });
+  if (!refused(as_conn(c), op)) guarded(op, [&] { as_conn(c)->impl->ping(op); });
 }
 void conn_close(hg_connection* c) noexcept { delete as_conn(c); }
 
@@ -155,23 +194,27 @@ void complete(const hg_host* host, hg_op op, const Done& done, const Error* erro
   }
   d.warnings = lend(done.warnings);
   d.receipt = lend(done.receipt);
+  if (error == nullptr) return host->complete(host, op, &d);
   hg_error e{};
-  if (error != nullptr) {
-    error->fill(&e);
-    d.error = &e;
-  }
+  error->fill(&e);
+  d.error = &e;
   host->complete(host, op, &d);
 }
 
 const hg_plugin* export_plugin(const Plugin& plugin, const hg_host* host, hg_error* error) {
-  if (host->size < sizeof(hg_host) || host->abi_version != HG_ABI_VERSION) {
-    Error e(Code::internal, Outcome::not_sent,
-            "plugin " + std::string(plugin.name) + " is built for plugin ABI " +
-                std::to_string(HG_ABI_VERSION) + " and the host offers " +
-                std::to_string(host->abi_version));
+  const auto refuse_host = [&](const std::string& why) {
+    const Error e(Code::internal, Outcome::not_sent, "plugin " + std::string(plugin.name) + " " + why);
     if (error != nullptr) e.fill(error);
     return nullptr;
-  }
+  };
+  // Nothing behind host->size may be looked at, so the size comes first.
+  if (host->size < sizeof(hg_host))
+    return refuse_host("needs a host table of " + std::to_string(sizeof(hg_host)) +
+                       " bytes (plugin ABI " + std::to_string(HG_ABI_VERSION) + ") and this host has " +
+                       std::to_string(host->size));
+  if (host->abi_version != HG_ABI_VERSION)
+    return refuse_host("is built for plugin ABI " + std::to_string(HG_ABI_VERSION) +
+                       " and this host offers " + std::to_string(host->abi_version));
   g_plugin = &plugin;
   g_host = host;
   static hg_plugin table{};

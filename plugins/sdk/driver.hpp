@@ -2,8 +2,8 @@
 //
 // Derive a Driver and a Connection, throw Error when something is wrong, and export the plugin with
 // HEADGATE_PLUGIN. Every function that the host calls catches what you throw; an exception that is
-// no Error becomes `internal`, and in submit() the operations that you had not completed end as
-// `internal, unknown` on a broken connection.
+// no Error becomes `internal`. In submit() the operations that you had not completed end as
+// `internal, unknown` on a broken connection; in attach(), io() and timer() the connection is lost.
 //
 // Owner:   the plugin owns its drivers and connections; memory in a hg_call is lent.
 // Threads: a Driver is called from any thread; a Connection by one at a time, cancel() excepted.

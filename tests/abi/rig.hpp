@@ -105,6 +105,18 @@ struct TestCall {
   std::uint64_t granted = 0;
 };
 
+// A directory of plugins that was built with whatever umask, made safe to load from.
+inline const std::string& safe(const std::string& directory) {
+  const std::string tidy = "chmod -R go-w '" + directory + "'";
+  EXPECT_EQ(::system(tidy.c_str()), 0);
+  return directory;
+}
+// The plugins that were built for tests.
+inline std::string plugin_directory() {
+  static const std::string directory = safe(HEADGATE_TEST_PLUGINS);
+  return directory;
+}
+
 class Rig : public LinkEvents {
  public:
   explicit Rig(HostSettings settings = {}) {
@@ -122,7 +134,7 @@ class Rig : public LinkEvents {
   }
 
   void load(const std::string& directory, const std::string& name, StoreSettings settings) {
-    Result<std::shared_ptr<const Library>> library = libraries->load({directory, name, ""});
+    Result<std::shared_ptr<const Library>> library = libraries->load({safe(directory), name, ""});
     ASSERT_TRUE(library) << library.error().message;
     Result<std::unique_ptr<PluginStore>> made = PluginStore::make(*host, *library, std::move(settings));
     ASSERT_TRUE(made) << made.error().message;
@@ -238,17 +250,6 @@ class Rig : public LinkEvents {
   std::function<void()> on_completed;
   std::function<void(TestCall&, std::uint64_t)> on_part;
 };
-
-// The directory of the plugins that were built for tests, made safe to load from.
-inline std::string plugin_directory() {
-  static const std::string directory = [] {
-    const std::string d = HEADGATE_TEST_PLUGINS;
-    const std::string tidy = "chmod -R go-w '" + d + "'";
-    EXPECT_EQ(::system(tidy.c_str()), 0);
-    return d;
-  }();
-  return directory;
-}
 
 inline std::int64_t as_int(const std::vector<std::uint8_t>& reply) {
   proto::Cursor c((Bytes(reply)));
