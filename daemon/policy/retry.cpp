@@ -78,12 +78,15 @@ bool repeatable(const Situation& s) {
 
 Outcome settled_outcome(const Situation& s) {
   if (!s.was_unknown) return s.outcome;
-  // A key's record and a receipt's answer come from the store itself: they prove what happened,
-  // unless the first attempt is still at work there.
-  const bool proof = (s.keyed || s.receipt) && s.code != Code::in_progress &&
-                     s.code != Code::overloaded &&
-                     (s.outcome == Outcome::rejected || s.outcome == Outcome::rolled_back);
-  return s.outcome == Outcome::applied || proof ? s.outcome : Outcome::unknown;
+  // What proves: the answer to a receipt's question; and, since a key's record is looked up before
+  // the work begins, an error that only the work itself can give. A refusal (busy, disk full) may
+  // have come before anybody looked.
+  const bool told = s.receipt && s.outcome == Outcome::rolled_back;
+  const bool worked = s.code == Code::exists || s.code == Code::constraint ||
+                      s.code == Code::conflict || s.code == Code::not_found;
+  const bool undone = s.outcome == Outcome::rejected || s.outcome == Outcome::rolled_back;
+  const bool looked_up = s.keyed && undone && s.retry == Retry::never && worked;
+  return s.outcome == Outcome::applied || told || looked_up ? s.outcome : Outcome::unknown;
 }
 
 Decision decide(const Situation& s, const RetryLimits& limits, std::uint64_t random) {

@@ -68,7 +68,8 @@ void World::arrive(std::uint32_t peer, bool flood) {
   }
   if (verb == Verb::begin && p.begin >= 0) {
     // Its transaction is under way: a call in it, perhaps too early or twice at once.
-    return next_statement(peer);
+    if (!calm_) return next_statement(peer);
+    verb = Verb::put;
   }
   Caller& c = new_caller(p, peer, verb);
   if (verb == Verb::begin) {

@@ -36,7 +36,7 @@ void SimLink::submit(std::span<Operation* const> operations) {
     take(op);
     if (op.call == nullptr) world.violated("submitted for nobody");
     const Caller& c = world.callers_[op.caller];
-    if (dirty && transaction < 0) world.violated("a leased connection serves without a reset");
+    if (dirty && transaction < 0 && op.lease == 0) world.violated("a leased connection serves without a reset");
     if (transaction >= 0 && (op.lease == 0 || (holder != 0 && holder != op.lease))) {
       world.violated("two leases on one connection");
     }
@@ -343,6 +343,8 @@ void World::execute_in_transaction(SimLink& l, SimOperation& op, Done& d) {
   const Caller& c = callers_[op.caller];
   switch (c.verb) {
     case Verb::begin: d.lease = LeaseState::open; return;
+    case Verb::stream:
+    case Verb::upload:
     case Verb::commit: apply_effect(op); return;
     case Verb::rollback: settle_transaction(l, false); return;
     default: apply_effect(op); d.lease = LeaseState::open;

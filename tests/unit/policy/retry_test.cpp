@@ -181,14 +181,22 @@ TEST(Retry, UnknownSticksUntilProved) {
   EXPECT_EQ(settled_outcome(s), O::applied);
   s.outcome = O::rejected;
   s.keyed = true;
-  EXPECT_EQ(settled_outcome(s), O::rejected) << "no record under the key: it was not applied";
-  s.code = Code::in_progress;
-  EXPECT_EQ(settled_outcome(s), O::unknown) << "the first attempt still runs";
-  s.code = Code::unavailable;
+  s.code = Code::constraint;
+  EXPECT_EQ(settled_outcome(s), O::rejected) << "no record under the key, and the work failed";
+  s.retry = R::backoff;
+  EXPECT_EQ(settled_outcome(s), O::unknown) << "refused, perhaps before anybody looked";
+  s.retry = R::never;
+  for (const Code c : {Code::in_progress, Code::store_error, Code::unavailable, Code::too_large}) {
+    s.code = c;
+    EXPECT_EQ(settled_outcome(s), O::unknown) << name(c);
+  }
+  s.code = Code::constraint;
   s.outcome = O::not_sent;
   EXPECT_EQ(settled_outcome(s), O::unknown) << "nobody was asked";
   s.keyed = false;
   s.receipt = true;
+  s.outcome = O::rejected;
+  EXPECT_EQ(settled_outcome(s), O::unknown) << "the question was refused, not answered";
   s.outcome = O::rolled_back;
   EXPECT_EQ(settled_outcome(s), O::rolled_back);
 }
