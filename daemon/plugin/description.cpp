@@ -138,6 +138,8 @@ LaneInfo read_lane(Cursor& c, const std::string& where) {
       l.lease = c.read_bool();
     } else if (key == "read_only") {
       l.read_only = c.read_bool();
+    } else if (key == "connections_option") {
+      l.connections_option = c.read_str();
     } else if (key == "cancel") {
       l.cancel = one_of(c, where, key, {"none", "operation"}) == "operation";
     } else {

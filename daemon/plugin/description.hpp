@@ -87,5 +87,7 @@ std::vector<OptionFault> check_options(const Description& d, proto::Bytes option
 // The map that driver_open gets: defaults filled in, durations and sizes as numbers.
 // REQUIRES: check_options found nothing.
 std::vector<std::uint8_t> complete_options(const Description& d, proto::Bytes options);
+// The value of an integer among completed options; empty when there is none of that name.
+std::optional<std::int64_t> int_option(proto::Bytes options, std::string_view name);
 
 }  // namespace headgate::plugin

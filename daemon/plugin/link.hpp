@@ -31,6 +31,7 @@ struct LaneInfo {
   bool lease = false;
   bool read_only = false;
   bool cancel = false;       // conn_cancel works here
+  std::string connections_option{};  // the store option, if any, whose value replaces `connections`
 };
 
 // What route decided.

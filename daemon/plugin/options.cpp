@@ -147,6 +147,18 @@ std::vector<OptionFault> check_options(const Description& d, Bytes options) {
   return faults;
 }
 
+std::optional<std::int64_t> int_option(Bytes options, std::string_view name) {
+  if (options.empty() || name.empty()) return std::nullopt;
+  Cursor c(options);
+  for (std::uint32_t n = c.read_map(); n > 0 && c.ok(); --n) {
+    const bool found = c.read_str() == name;
+    Cursor value(c.skip());
+    const std::int64_t v = value.read_int();
+    if (found && value.ok()) return v;
+  }
+  return std::nullopt;
+}
+
 std::vector<std::uint8_t> complete_options(const Description& d, Bytes options) {
   std::map<std::string_view, Bytes> given;
   if (!options.empty()) {

@@ -62,6 +62,9 @@ PluginStore::PluginStore(std::shared_ptr<StoreCore> core, std::size_t kind)
     : core_(std::move(core)),
       kind_(kind),
       options_(complete_options(core_->library->description(), core_->settings.options)) {
+  for (LaneInfo& lane : core_->store_lanes)
+    if (const auto n = int_option(options_, lane.connections_option); n && *n > 0)
+      lane.connections = std::min(static_cast<std::uint32_t>(*n), lane.connections_max);
   core_->id = core_->host.add_store(*core_);
 }
 

@@ -44,18 +44,19 @@ struct StoreSettings {
 
 struct StoreCore {
   StoreCore(Host& h, std::shared_ptr<const Library> l, StoreSettings s)
-      : host(h), library(std::move(l)), settings(std::move(s)) {}
+      : host(h), library(std::move(l)), settings(std::move(s)), store_lanes(library->description().lanes) {}
   ~StoreCore() {
     if (driver != nullptr) plugin().driver_close(driver);
   }
   StoreCore(const StoreCore&) = delete;
   StoreCore& operator=(const StoreCore&) = delete;
   [[nodiscard]] const hg_plugin& plugin() const { return library->plugin(); }
-  [[nodiscard]] const std::vector<LaneInfo>& lanes() const { return library->description().lanes; }
+  [[nodiscard]] const std::vector<LaneInfo>& lanes() const { return store_lanes; }
 
   Host& host;
   const std::shared_ptr<const Library> library;
   const StoreSettings settings;
+  std::vector<LaneInfo> store_lanes;  // describe's, with the store's own number of connections
   hg_driver* driver = nullptr;
   LinkEvents* events = nullptr;  // null: the pool is gone
   std::uint64_t id = 0;          // hg_driver_config.driver_id

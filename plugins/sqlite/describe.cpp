@@ -42,8 +42,12 @@ constexpr std::string_view kSqlCapabilities[] = {
     "explain",      "backup",     "idempotency", "read_only", "named_statements"};
 
 void lane(proto::Writer& w, std::string_view name, std::int64_t connections, std::int64_t connections_max,
-          std::string_view per, std::int64_t batch, bool read_only) {
-  w.map(10);
+          std::string_view per, std::int64_t batch, bool read_only, std::string_view option) {
+  w.map(option.empty() ? 10 : 11);
+  if (!option.empty()) {
+    w.str("connections_option");
+    w.str(option);
+  }
   w.str("name");
   w.str(name);
   w.str("model");
@@ -84,8 +88,8 @@ void describe_verb(proto::Writer& w, const VerbEntry& v) {
 void describe_lanes(proto::Writer& w) {
   const Options otherwise;
   w.array(2);
-  lane(w, "write", 1, 1, "store", otherwise.batch_max, false);
-  lane(w, "read", otherwise.readers, 64, "pool", 1, true);
+  lane(w, "write", 1, 1, "store", otherwise.batch_max, false, {});
+  lane(w, "read", otherwise.readers, 64, "pool", 1, true, "readers");
 }
 
 void describe_kind(proto::Writer& w, void (*kind)(proto::Writer&)) {
