@@ -84,6 +84,7 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
   lend_call(call, &c);
   c.work_until_us = static_cast<std::uint64_t>(
       store_time(call, core_->host.loop().now(), core_->settings.stream_max).us);
+  c.lease = call.tx;  // before the pool has looked the lease up: that there is one
   c.attempt = call.attempts + 1;
   c.hops = hops;
   hg_error before;

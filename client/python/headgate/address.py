@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 from dataclasses import dataclass
 from typing import List, Optional, Tuple
 from urllib.parse import parse_qsl
@@ -23,6 +24,18 @@ class Address:
 
     def __str__(self) -> str:
         return self.endpoint
+
+    def why_not(self) -> str:
+        """Why a connection could not be made: libzmq's monitor does not tell, so it is tried once."""
+        if not self.endpoint.startswith("ipc://"):
+            return "refused, or nobody listens there"
+        with socket.socket(socket.AF_UNIX) as probe:
+            try:
+                probe.settimeout(1)
+                probe.connect(self.endpoint[len("ipc://"):])
+            except OSError as e:
+                return e.strerror or str(e)
+        return "the connection was closed"
 
     def __repr__(self) -> str:  # never the secret key
         return f"Address({self.endpoint!r})"

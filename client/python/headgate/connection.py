@@ -191,8 +191,7 @@ class Connection:
             elif kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
                 self.close("the handshake failed (wrong key, or no gateway at this address)")
             elif kind == zmq.EVENT_CLOSED:
-                number = event["value"]
-                self.close(os.strerror(number) if number else "the connection was refused")
+                self.close(self.address.why_not())
             elif kind in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CONNECT_RETRIED):
                 self.close("the gateway closed it" if self._welcome is not None else
                            "the gateway closed it before it said welcome "
