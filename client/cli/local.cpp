@@ -1,0 +1,192 @@
+// Commands that need no gateway: keygen, check-config, completion.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <zmq.h>
+
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+
+#include "cli.hpp"
+#include "verbs.hpp"
+
+namespace headgate::cli {
+namespace {
+
+void wipe(void* p, std::size_t n) {
+  volatile auto* b = static_cast<volatile unsigned char*>(p);
+  for (std::size_t i = 0; i < n; ++i) b[i] = 0;
+}
+
+// A new file of our own that nobody else can read. An old one is never overwritten: it may be the
+// only copy of a key in use.
+void write_key_file(const std::string& path, std::string_view text) {
+  const int fd = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+  if (fd < 0 && errno == EEXIST) {
+    throw Usage(path + " is there already; a key is never overwritten (remove the file first)");
+  }
+  if (fd < 0) throw Usage(path + " cannot be written: " + std::strerror(errno));
+  const bool good = ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+                    ::fsync(fd) == 0;
+  const int error = errno;
+  ::close(fd);
+  if (good) return;
+  ::unlink(path.c_str());
+  throw Usage(path + " cannot be written: " + std::strerror(error));
+}
+
+std::string find_daemon() {
+  namespace fs = std::filesystem;
+  std::error_code error;
+  const fs::path self = fs::read_symlink("/proc/self/exe", error);
+  if (error) return "headgated";
+  for (const char* place : {"headgated", "../sbin/headgated"}) {
+    const fs::path candidate = (self.parent_path() / place).lexically_normal();
+    if (::access(candidate.c_str(), X_OK) == 0) return candidate.string();
+  }
+  return "headgated";
+}
+
+}  // namespace
+
+int run_keygen(const KeygenArgs& a) {
+  if (a.out.empty()) throw Usage("keygen needs --out FILE for the secret key");
+  if (a.server && !a.service.empty()) throw Usage("expected --server or --service, not both");
+  char pub[41] = {};
+  char secret[41] = {};
+  if (::zmq_curve_keypair(pub, secret) != 0) throw Usage("this libzmq was built without CURVE");
+  std::string text;
+  text.reserve(512);
+  if (a.server) {
+    text = std::string(secret) + "\n";
+  } else {
+    text = "# Key of a Headgate client" + (a.service.empty() ? "" : ", service " + a.service) +
+           ". Keep it secret; name it with HEADGATE_KEY_FILE.\n";
+    text += "public = \"" + std::string(pub) + "\"\n";
+    text += "secret = \"" + std::string(secret) + "\"\n";
+  }
+  wipe(secret, sizeof secret);
+  try {
+    write_key_file(a.out, text);
+  } catch (...) {
+    wipe(text.data(), text.capacity());
+    throw;
+  }
+  wipe(text.data(), text.capacity());
+  if (a.server) {
+    std::printf("# %s holds the gateway's secret key. In headgate.toml:\n"
+                "#   [daemon]\n"
+                "#   listen_tcp = \"tcp://0.0.0.0:7733\"\n"
+                "#   server_key = { file = \"%s\" }\n"
+                "# Services connect to tcp://HOST:7733?server_key=KEY with this public key (its %% "
+                "and & escaped as in any URL):\n%s\n",
+                a.out.c_str(), std::filesystem::absolute(a.out).c_str(), pub);
+  } else {
+    std::printf("# %s holds both keys. In headgate.toml:\n[services.%s]\ncurve_keys = [\"%s\"]\n",
+                a.out.c_str(), a.service.empty() ? "NAME" : a.service.c_str(), pub);
+  }
+  return kOk;
+}
+
+int run_check_config(const std::string& file, const std::string& plugin_dir) {
+  const std::string daemon = find_daemon();
+  std::vector<std::string> words = {daemon, "--check", "--config", file};
+  if (!plugin_dir.empty()) {
+    words.emplace_back("--plugin-dir");
+    words.push_back(plugin_dir);
+  }
+  std::vector<char*> argv;
+  for (std::string& w : words) argv.push_back(w.data());
+  argv.push_back(nullptr);
+  std::fflush(nullptr);
+  ::execvp(daemon.c_str(), argv.data());
+  std::fprintf(stderr, "headgate: %s cannot be started: %s\n", daemon.c_str(),
+               std::strerror(errno));
+  return kUnavailable;
+}
+
+namespace {
+
+constexpr std::string_view kCommands =
+    "ping sql doc kv request show reload drain kill can check-config keygen backup completion";
+constexpr std::string_view kShown =
+    "stores pools services calls leases plugins config version peers limits";
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string out;
+  for (const std::string& n : names) out += (out.empty() ? "" : " ") + n;
+  return out;
+}
+
+// Stores are asked of the gateway itself, quickly and silently.
+constexpr std::string_view kStores =
+    "headgate --timeout 500ms --csv show stores 2>/dev/null | tail -n +2 | cut -d, -f1 | tr -d '\\r'";
+
+std::string bash() {
+  return "# headgate completion bash > /etc/bash_completion.d/headgate\n"
+         "_headgate() {\n"
+         "  local cur=${COMP_WORDS[COMP_CWORD]} words=() w command= n=0\n"
+         "  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+         "    case $w in -*) ;; *) words+=(\"$w\") ;; esac\n"
+         "  done\n"
+         "  n=${#words[@]}; command=${words[0]}\n"
+         "  case $n:$command in\n"
+         "    0:*) COMPREPLY=($(compgen -W \"" + std::string(kCommands) +
+         " --url --timeout --json --csv --help\" -- \"$cur\")) ;;\n"
+         "    1:show) COMPREPLY=($(compgen -W \"" + std::string(kShown) + "\" -- \"$cur\")) ;;\n"
+         "    1:completion) COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$cur\")) ;;\n"
+         "    1:ping|1:sql|1:doc|1:kv|1:request|1:backup|2:can)\n"
+         "      COMPREPLY=($(compgen -W \"$(" + std::string(kStores) + ")\" -- \"$cur\")) ;;\n"
+         "    2:doc) COMPREPLY=($(compgen -W \"" + joined(verb_names("document")) +
+         "\" -- \"$cur\")) ;;\n"
+         "    2:kv) COMPREPLY=($(compgen -W \"" + joined(verb_names("key_value")) +
+         "\" -- \"$cur\")) ;;\n"
+         "    *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
+         "  esac\n"
+         "}\n"
+         "complete -F _headgate headgate\n";
+}
+
+std::string zsh() {
+  return "#compdef headgate\n"
+         "# headgate completion zsh > ~/.zfunc/_headgate\n"
+         "_headgate() {\n"
+         "  local -a plain; plain=(${words[2,CURRENT-1]:#-*})\n"
+         "  local n=${#plain} command=${plain[1]}\n"
+         "  case $n:$command in\n"
+         "    0:*) compadd " + std::string(kCommands) + " ;;\n"
+         "    1:show) compadd " + std::string(kShown) + " ;;\n"
+         "    1:completion) compadd bash zsh fish ;;\n"
+         "    1:ping|1:sql|1:doc|1:kv|1:request|1:backup|2:can) compadd $(" +
+         std::string(kStores) + ") ;;\n"
+         "    2:doc) compadd " + joined(verb_names("document")) + " ;;\n"
+         "    2:kv) compadd " + joined(verb_names("key_value")) + " ;;\n"
+         "    *) _files ;;\n"
+         "  esac\n"
+         "}\n"
+         "_headgate \"$@\"\n";
+}
+
+std::string fish() {
+  const std::string first = "complete -c headgate -n __fish_use_subcommand -xa '";
+  const std::string of = "complete -c headgate -n '__fish_seen_subcommand_from ";
+  return "# headgate completion fish > ~/.config/fish/completions/headgate.fish\n" + first +
+         std::string(kCommands) + "'\n" +
+         of + "show' -xa '" + std::string(kShown) + "'\n" +
+         of + "completion' -xa 'bash zsh fish'\n" +
+         of + "ping sql doc kv request backup' -xa \"(" + std::string(kStores) + ")\"\n" +
+         of + "doc' -a '" + joined(verb_names("document")) + "'\n" +
+         of + "kv' -a '" + joined(verb_names("key_value")) + "'\n";
+}
+
+}  // namespace
+
+int run_completion(const std::string& shell) {
+  const std::string script = shell == "bash" ? bash() : shell == "zsh" ? zsh() : fish();
+  std::fputs(script.c_str(), stdout);
+  return kOk;
+}
+
+}  // namespace headgate::cli

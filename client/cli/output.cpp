@@ -1,0 +1,229 @@
+#include "output.hpp"
+
+#include <unistd.h>
+
+#include <cstdio>
+
+namespace headgate::cli {
+namespace {
+
+using msgpack::object;
+
+bool is(const object* o, msgpack::type::object_type t) { return o != nullptr && o->type == t; }
+
+bool utf8(std::string_view s) {
+  return proto::valid_utf8(s);
+}
+
+std::string_view text_of(const object& o) {
+  if (o.type == msgpack::type::STR) return {o.via.str.ptr, o.via.str.size};
+  return {o.via.bin.ptr, o.via.bin.size};
+}
+
+void line(const std::string& text) { std::printf("%s\n", text.c_str()); }
+
+// A column's name: SQL gives [name, type, ...], `show` a text.
+std::string column_name(const object& c) {
+  if (c.type == msgpack::type::ARRAY && c.via.array.size > 0) return cell_of(c.via.array.ptr[0]).text;
+  return cell_of(c).text;
+}
+
+Row row_of(const object& r) {
+  Row out;
+  if (r.type != msgpack::type::ARRAY) return {cell_of(r)};
+  for (std::uint32_t i = 0; i < r.via.array.size; ++i) out.push_back(cell_of(r.via.array.ptr[i]));
+  return out;
+}
+
+void print_row(Format format, const Row& row) {
+  if (format == Format::csv) {
+    std::fputs(csv_line(row).c_str(), stdout);
+    return;
+  }
+  std::string text;
+  for (std::size_t i = 0; i < row.size(); ++i) text += (i == 0 ? "" : "\t") + visible(row[i].text);
+  line(text);
+}
+
+// A list, an item a line; items that are lists themselves become tabbed.
+void print_list(const object& list, Format format) {
+  for (std::uint32_t i = 0; i < list.via.array.size; ++i) {
+    print_row(format, row_of(list.via.array.ptr[i]));
+  }
+}
+
+void print_documents(const object& list, Format) {
+  for (std::uint32_t i = 0; i < list.via.array.size; ++i) line(dump(to_json(list.via.array.ptr[i])));
+}
+
+// {"value": x} and the like: the value alone.
+void print_map(const object& map, Format format) {
+  const auto n = map.via.map.size;
+  const auto only = [&](std::string_view key) {
+    return n == 1 && text_of(map.via.map.ptr[0].key) == key;
+  };
+  if (n == 0) return;
+  const object& first = map.via.map.ptr[0].val;
+  if (n == 1 && first.type == msgpack::type::ARRAY) {
+    return only("documents") || only("collections") || only("indexes")
+               ? print_documents(first, format)
+               : print_list(first, format);
+  }
+  if (n == 1) return print_row(format, {cell_of(first)});
+  Table table({"field", "value"});
+  for (std::uint32_t i = 0; i < n; ++i) {
+    Row row = {cell_of(map.via.map.ptr[i].key), cell_of(map.via.map.ptr[i].val)};
+    row[1].right = false;
+    if (format == Format::csv) {
+      print_row(format, row);
+    } else {
+      table.add(std::move(row));
+    }
+  }
+  if (format == Format::table) table.end();
+}
+
+// The value, and for keys its version on stderr's side: `get` prints what is stored, exactly.
+bool print_stored(const object& body) {
+  const object* value = detail::field(body, "value");
+  const object* version = detail::field(body, "version");
+  if (value == nullptr || version == nullptr || body.via.map.size != 2) return false;
+  if (value->type == msgpack::type::NIL) {
+    std::fputs("(nil)\n", stderr);
+    return true;
+  }
+  if (value->type != msgpack::type::BIN && value->type != msgpack::type::STR) return false;
+  const std::string_view bytes = text_of(*value);
+  if (::isatty(1) != 0) {
+    line(visible(bytes));
+  } else {
+    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
+    std::fputc('\n', stdout);
+  }
+  return true;
+}
+
+}  // namespace
+
+Cell cell_of(const object& o) {
+  switch (o.type) {
+    case msgpack::type::NIL: return {"", false, true};
+    case msgpack::type::BOOLEAN: return {o.via.boolean ? "true" : "false", false, false};
+    case msgpack::type::STR: return {std::string(text_of(o)), false, false};
+    case msgpack::type::BIN: {
+      const std::string_view bytes = text_of(o);
+      if (utf8(bytes)) return {std::string(bytes), false, false};
+      std::string hex = "\\x";
+      char digits[4];
+      for (const char c : bytes) {
+        std::snprintf(digits, sizeof digits, "%02x", static_cast<unsigned char>(c));
+        hex += digits;
+      }
+      return {hex, false, false};
+    }
+    case msgpack::type::EXT: {
+      const Json v = to_json(o);
+      // {"$date": "..."}: the text alone.
+      if (v.size() == 1 && v.begin()->is_string()) {
+        return {v.begin()->get<std::string>(), v.begin().key() == "$decimal", false};
+      }
+      return {dump(v), false, false};
+    }
+    case msgpack::type::ARRAY:
+    case msgpack::type::MAP: return {dump(to_json(o)), false, false};
+    default: return {dump(to_json(o)), true, false};
+  }
+}
+
+void RowsWriter::begin(const object& columns) {
+  begun_ = true;
+  has_rows_ = true;
+  std::vector<std::string> names;
+  for (std::uint32_t i = 0; i < columns.via.array.size; ++i) {
+    names.push_back(column_name(columns.via.array.ptr[i]));
+  }
+  if (format_ == Format::table) table_ = std::make_unique<Table>(names);
+  if (format_ == Format::csv) std::fputs(csv_line(names).c_str(), stdout);
+  if (format_ == Format::json) std::printf("{\"columns\":%s,\"rows\":[", dump(Json(names)).c_str());
+}
+
+void RowsWriter::row(const object& r) {
+  if (table_ != nullptr) table_->add(row_of(r));
+  if (format_ == Format::csv) std::fputs(csv_line(row_of(r)).c_str(), stdout);
+  if (format_ == Format::json) {
+    std::printf("%s\n%s", count_ == 0 ? "" : ",", dump(to_json(r)).c_str());
+  }
+  ++count_;
+}
+
+void RowsWriter::piece(Bytes body) {
+  const msgpack::object_handle h = detail::parse(body);
+  const object* columns = detail::field(h.get(), "columns");
+  const object* rows = detail::field(h.get(), "rows");
+  if (!begun_ && is(columns, msgpack::type::ARRAY)) begin(*columns);
+  if (!begun_ || !is(rows, msgpack::type::ARRAY)) return;
+  for (std::uint32_t i = 0; i < rows->via.array.size; ++i) row(rows->via.array.ptr[i]);
+}
+
+void RowsWriter::end(const ReplyMeta& meta) {
+  if (format_ == Format::json) {
+    if (!begun_) std::fputs("{\"columns\":null,\"rows\":null", stdout);
+    else std::fputs(count_ == 0 ? "]" : "\n]", stdout);
+    if (meta.rows_affected) {
+      std::printf(",\"rows_affected\":%lld", static_cast<long long>(*meta.rows_affected));
+    }
+    if (meta.last_id) std::printf(",\"last_id\":%lld", static_cast<long long>(*meta.last_id));
+    std::fputs("}\n", stdout);
+  }
+  if (table_ != nullptr) table_->end();
+  if (format_ == Format::table) {
+    std::fflush(stdout);
+    if (has_rows_) std::fprintf(stderr, "(%zu row%s)\n", count_, count_ == 1 ? "" : "s");
+    else if (meta.rows_affected) {
+      std::fprintf(stderr, "(%lld row%s affected)\n", static_cast<long long>(*meta.rows_affected),
+                   *meta.rows_affected == 1 ? "" : "s");
+    } else {
+      std::fputs("(ok)\n", stderr);
+    }
+  }
+  print_warnings(meta);
+}
+
+void print_warnings(const ReplyMeta& meta) {
+  for (const std::string& w : meta.warnings) {
+    std::fprintf(stderr, "warning: %s\n", visible(w).c_str());
+  }
+  if (meta.replayed) std::fputs("(this key was used before: its recorded answer)\n", stderr);
+  if (!meta.replicated) std::fputs("warning: applied, but a standby may lack it\n", stderr);
+}
+
+void print_piece(Bytes body, Format format) {
+  const msgpack::object_handle h = detail::parse(body);
+  const object& o = h.get();
+  if (o.type == msgpack::type::NIL) return;
+  if (format == Format::json) return line(dump(to_json(o)));
+  if (o.type == msgpack::type::MAP) return print_map(o, format);
+  print_row(format, {cell_of(o)});
+}
+
+void print_reply(const Reply& reply, Format format) {
+  const msgpack::object_handle h = detail::parse(reply.body());
+  const object& o = h.get();
+  if (format == Format::json) {
+    line(dump(to_json(o)));
+  } else if (o.type == msgpack::type::MAP) {
+    if (detail::field(o, "columns") != nullptr && detail::field(o, "rows") != nullptr) {
+      RowsWriter rows(format);
+      rows.piece(reply.body());
+      return rows.end(reply.meta);
+    }
+    if (!print_stored(o)) print_map(o, format);
+  } else if (o.type == msgpack::type::ARRAY) {
+    print_list(o, format);
+  } else if (o.type != msgpack::type::NIL) {
+    print_row(format, {cell_of(o)});
+  }
+  print_warnings(reply.meta);
+}
+
+}  // namespace headgate::cli

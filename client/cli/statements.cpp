@@ -1,0 +1,135 @@
+#include "statements.hpp"
+
+#include <algorithm>
+
+namespace headgate::cli {
+namespace {
+
+bool word_character(char c) {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
+         static_cast<unsigned char>(c) >= 0x80;
+}
+
+std::string_view trim(std::string_view s) {
+  const std::size_t from = s.find_first_not_of(" \t\r\n");
+  if (from == std::string_view::npos) return {};
+  return s.substr(from, s.find_last_not_of(" \t\r\n") - from + 1);
+}
+
+std::string upper(std::string_view s) {
+  std::string out(s);
+  for (char& c : out) {
+    if (c >= 'a' && c <= 'z') c = static_cast<char>(c - 'a' + 'A');
+  }
+  return out;
+}
+
+// The end of what begins at i and is no plain text: a quoted thing, a comment; i when it is none.
+std::size_t skip_opaque(std::string_view s, std::size_t i) {
+  const auto after = [&](std::string_view end, std::size_t from) {
+    const std::size_t at = s.find(end, from);
+    return at == std::string_view::npos ? s.size() : at + end.size();
+  };
+  const char c = s[i];
+  if (c == '\'' || c == '"' || c == '`') return after(std::string_view(&s[i], 1), i + 1);
+  if (c == '[') {
+    const std::size_t at = s.find_first_of("]\n", i);
+    return at != std::string_view::npos && s[at] == ']' ? at + 1 : i;
+  }
+  if (s.substr(i, 2) == "--") return after("\n", i);
+  if (s.substr(i, 2) == "/*") return after("*/", i + 2);
+  if (c == '$' && (i == 0 || !word_character(s[i - 1]))) {
+    std::size_t end = i + 1;
+    while (end < s.size() && word_character(s[end])) ++end;
+    const bool tag = end < s.size() && s[end] == '$' &&
+                     (end == i + 1 || s[i + 1] < '0' || s[i + 1] > '9');
+    if (tag) return after(s.substr(i, end + 1 - i), end + 1);
+  }
+  return i;
+}
+
+// The words of a statement one by one, what is quoted and commented left out.
+class Words {
+ public:
+  // Feeds a word; says whether a semicolon now ends the statement.
+  void word(const std::string& w) {
+    ++count_;
+    if (count_ == 1) create_ = w == "CREATE";
+    if (create_ && w == "TRIGGER" && count_ <= 4) trigger_ = true;
+    if (!trigger_) return;
+    if (w == "BEGIN" || (w == "CASE" && depth_ > 0)) ++depth_;
+    if (w == "END" && depth_ > 0) --depth_;
+  }
+  [[nodiscard]] bool inside() const { return depth_ > 0; }
+
+ private:
+  int count_ = 0;
+  int depth_ = 0;
+  bool create_ = false;
+  bool trigger_ = false;
+};
+
+bool only_comments(std::string_view s) {
+  for (std::size_t i = 0; i < s.size();) {
+    if (s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r') {
+      ++i;
+      continue;
+    }
+    if (s.substr(i, 2) != "--" && s.substr(i, 2) != "/*") return false;
+    i = skip_opaque(s, i);
+  }
+  return true;
+}
+
+}  // namespace
+
+Cut cut(std::string_view s) {
+  Cut out;
+  std::size_t start = 0;
+  Words words;
+  for (std::size_t i = 0; i < s.size();) {
+    if (const std::size_t end = skip_opaque(s, i); end != i) {
+      i = end;
+      continue;
+    }
+    if (word_character(s[i])) {
+      std::size_t end = i;
+      while (end < s.size() && word_character(s[end])) ++end;
+      words.word(upper(s.substr(i, end - i)));
+      i = end;
+      continue;
+    }
+    if (s[i] == ';' && !words.inside()) {
+      const std::string_view text = trim(s.substr(start, i - start));
+      if (!only_comments(text)) out.statements.emplace_back(text);
+      start = i + 1;
+      words = Words();
+    }
+    ++i;
+  }
+  const std::string_view rest = trim(s.substr(std::min(start, s.size())));
+  if (!only_comments(rest)) out.rest = rest;
+  return out;
+}
+
+std::string first_word(std::string_view s) {
+  for (std::size_t i = 0; i < s.size();) {
+    if (word_character(s[i])) {
+      std::size_t end = i;
+      while (end < s.size() && word_character(s[end])) ++end;
+      return upper(s.substr(i, end - i));
+    }
+    const bool blank = s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r' || s[i] == '(';
+    const bool comment = s.substr(i, 2) == "--" || s.substr(i, 2) == "/*";
+    if (!blank && !comment) return {};
+    i = comment ? skip_opaque(s, i) : i + 1;
+  }
+  return {};
+}
+
+bool is_query(std::string_view sql) {
+  const std::string w = first_word(sql);
+  return w == "SELECT" || w == "VALUES" || w == "EXPLAIN" || w == "TABLE" || w == "SHOW";
+}
+
+}  // namespace headgate::cli
