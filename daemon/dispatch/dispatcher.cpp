@@ -136,7 +136,9 @@ void Dispatcher::on_data(PeerState& p, const proto::Data& f) {
   } else {
     ++c->upload_next;
     c->upload_ended = f.last;
-    c->at->attempts->upload(*c, {f.body.begin(), f.body.end()}, f.last);
+    // The last piece may be nil: an end and no rows, which no plugin needs to know.
+    const bool nothing = f.last && f.body.size() == 1 && f.body[0] == 0xc0;
+    c->at->attempts->upload(*c, {f.body.begin(), nothing ? f.body.begin() : f.body.end()}, f.last);
   }
 }
 
