@@ -64,10 +64,14 @@ std::size_t Glob::read_class(proto::Bytes p, std::size_t i) {
 
 bool Glob::one(const Token& t, std::uint8_t b) const {
   switch (t.kind) {
-    case Kind::byte: return t.byte == b;
-    case Kind::any: return true;
-    case Kind::in_class: return classes_[t.of].test(b);
-    case Kind::star: return false;
+    case Kind::byte:
+      return t.byte == b;
+    case Kind::any:
+      return true;
+    case Kind::in_class:
+      return classes_[t.of].test(b);
+    case Kind::star:
+      return false;
   }
   return false;
 }

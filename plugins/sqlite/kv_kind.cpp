@@ -10,7 +10,7 @@
 namespace headgate::sqlite {
 namespace {
 
-constexpr std::int64_t kPurgeEvery = 32;        // rows due before a purge is worth its look-ups
+constexpr std::int64_t kPurgeEvery = 32;  // rows due before a purge is worth its look-ups
 constexpr std::int64_t kPurgeDueMax = 1 << 20;
 constexpr std::uint64_t kPurgePauseUs = 20'000;
 constexpr std::uint64_t kReplyRoom = 64u << 10;  // of a reply that is not the value
@@ -51,7 +51,8 @@ std::size_t value_max(std::uint64_t reply_max) {
 
 }  // namespace
 
-KeyValueKind::KeyValueKind(const hg_host* host, const hg_driver_config& config, WallClock wall_clock)
+KeyValueKind::KeyValueKind(const hg_host* host, const hg_driver_config& config,
+                           WallClock wall_clock)
     : host_(host),
       wall_clock_(std::move(wall_clock)),
       value_max_(value_max(config.reply_max)),
@@ -102,7 +103,8 @@ void KeyValueKind::explain(std::string_view name, Bytes body, Database& db, sdk:
   Request q(name, body, call, value_max_, nobody, r);
   verb.run(q);
   Explanation e;
-  if (verb.explain != nullptr) verb.explain(q, e);
+  if (verb.explain != nullptr)
+    verb.explain(q, e);
   else
     for (const std::string_view sql : verb.sql)
       if (!sql.empty()) e.sql.push_back(sql);
@@ -126,8 +128,10 @@ void KeyValueKind::explain(std::string_view name, Bytes body, Database& db, sdk:
     w.str("from");
     w.bin(proto::bytes_of(*e.from));
     w.str("to");
-    if (e.to) w.bin(proto::bytes_of(*e.to));
-    else w.nil();
+    if (e.to)
+      w.bin(proto::bytes_of(*e.to));
+    else
+      w.nil();
   }
   sink.commit();
 }
@@ -143,9 +147,12 @@ void KeyValueKind::committed(std::string_view name, Bytes body) {
       c.skip();
     }
   };
-  if (name == "lpush" || name == "rpush") wake(Wanted::list, "key");
-  else if (name == "lmove" || name == "blmove") wake(Wanted::list, "destination");
-  else if (name == "unlock") wake(Wanted::lock, "name");
+  if (name == "lpush" || name == "rpush")
+    wake(Wanted::list, "key");
+  else if (name == "lmove" || name == "blmove")
+    wake(Wanted::list, "destination");
+  else if (name == "unlock")
+    wake(Wanted::lock, "name");
 }
 
 std::unique_ptr<Kind> make_key_value_kind(const hg_host* host, const hg_driver_config& config) {
@@ -158,9 +165,11 @@ void describe_key_value(proto::Writer& w) {
     bool streams;
   };
   // Answered by the connections, for every kind.
-  static constexpr Common kCommon[] = {
-      {"ping", "read", false}, {"describe", "read", false}, {"batch", "read", false},
-      {"explain", "read", false}, {"backup", "admin", true}};
+  static constexpr Common kCommon[] = {{"ping", "read", false},
+                                       {"describe", "read", false},
+                                       {"batch", "read", false},
+                                       {"explain", "read", false},
+                                       {"backup", "admin", true}};
   const auto verb = [&w](std::string_view name, std::string_view access, bool streams, bool waits) {
     w.str(name);
     w.map(4);
@@ -187,8 +196,8 @@ void describe_key_value(proto::Writer& w) {
   w.array(std::size(kCapabilities));
   for (const std::string_view c : kCapabilities) w.str(c);
   static constexpr std::pair<std::string_view, std::uint64_t> kLimits[] = {
-      {"key_bytes", kKvKeyMax},     {"value_bytes", kKvValueMax}, {"glob_bytes", kKvGlobMax},
-      {"scan_count", kKvScanMax},   {"wait_keys", kKvWaitKeysMax}, {"wait_ms", kKvWaitMax},
+      {"key_bytes", kKvKeyMax},   {"value_bytes", kKvValueMax},  {"glob_bytes", kKvGlobMax},
+      {"scan_count", kKvScanMax}, {"wait_keys", kKvWaitKeysMax}, {"wait_ms", kKvWaitMax},
       {"ttl_ms", kKvTtlMax}};
   w.str("limits");
   w.map(std::size(kLimits));

@@ -26,9 +26,11 @@ constexpr std::string_view kFrom =
     "SELECT value FROM headgate_kv_list WHERE id = ?1 AND pos >= ?2 ORDER BY pos LIMIT ?3";
 constexpr std::string_view kInsert =
     "INSERT INTO headgate_kv_list(id, pos, value) VALUES(?1, ?2, ?3)";
-constexpr std::string_view kSet = "UPDATE headgate_kv_list SET value = ?3 WHERE id = ?1 AND pos = ?2";
+constexpr std::string_view kSet =
+    "UPDATE headgate_kv_list SET value = ?3 WHERE id = ?1 AND pos = ?2";
 constexpr std::string_view kDelete = "DELETE FROM headgate_kv_list WHERE id = ?1 AND pos = ?2";
-constexpr std::string_view kDeleteBefore = "DELETE FROM headgate_kv_list WHERE id = ?1 AND pos < ?2";
+constexpr std::string_view kDeleteBefore =
+    "DELETE FROM headgate_kv_list WHERE id = ?1 AND pos < ?2";
 constexpr std::string_view kDeleteAfter = "DELETE FROM headgate_kv_list WHERE id = ?1 AND pos > ?2";
 constexpr std::string_view kRemoveFromLeft =
     "DELETE FROM headgate_kv_list WHERE id = ?1 AND pos IN (SELECT pos FROM headgate_kv_list "
@@ -194,8 +196,8 @@ void lset(Request& q) {
   if (!c) throw q.refused(sdk::Code::not_found, "no such key");
   const std::int64_t i = from_start(index, c->row.count);
   if (i < 0 || i >= c->row.count)
-    throw q.refused(sdk::Code::invalid, "the index is outside a list of " +
-                                            std::to_string(c->row.count) + " elements");
+    throw q.refused(sdk::Code::invalid,
+                    "the index is outside a list of " + std::to_string(c->row.count) + " elements");
   Statement s = q.db().prepare(kSet);
   s.bind(1, c->row.id).bind(2, position(q, c->row, i)).bind(3, solid(value)).run();
   q.keys().close(*c);
@@ -277,7 +279,8 @@ void lmove(Request& q) {
 
 std::int64_t wait_ms(const Fields& f) {
   const std::int64_t ms = f.integer("wait_ms");
-  if (ms < 0 || ms > kKvWaitMax) throw f.wrong("wait_ms", "between 0 and " + std::to_string(kKvWaitMax));
+  if (ms < 0 || ms > kKvWaitMax)
+    throw f.wrong("wait_ms", "between 0 and " + std::to_string(kKvWaitMax));
   return ms;
 }
 

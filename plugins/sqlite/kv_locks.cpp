@@ -32,8 +32,10 @@ void write_reply(Request& q, std::optional<std::int64_t> fence) {
   q.out().str("locked");
   q.out().boolean(fence.has_value());
   q.out().str("fence");
-  if (fence) q.out().sint(*fence);
-  else q.out().nil();
+  if (fence)
+    q.out().sint(*fence);
+  else
+    q.out().nil();
 }
 
 void lock(Request& q) {
@@ -51,8 +53,10 @@ void lock(Request& q) {
   {
     Statement s = q.db().prepare(kFind);
     if (s.bind(1, name).step() && s.integer(1) > q.keys().now_ms()) {
-      if (proto::text_of(s.blob(0)) == proto::text_of(owner)) fence = s.integer(2);
-      else frees_in = s.integer(1) - q.keys().now_ms();
+      if (proto::text_of(s.blob(0)) == proto::text_of(owner))
+        fence = s.integer(2);
+      else
+        frees_in = s.integer(1) - q.keys().now_ms();
     }
   }
   if (frees_in > 0) {

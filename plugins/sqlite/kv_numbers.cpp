@@ -41,7 +41,8 @@ std::optional<std::string> add_float(std::string_view text, double by) {
   const std::optional<long double> step =
       parse_float({shortest.data(), static_cast<std::size_t>(word.ptr - shortest.data())});
   const long double sum = *held + step.value_or(static_cast<long double>(by));
-  if (!std::isfinite(sum) || std::fabs(sum) > static_cast<long double>(std::numeric_limits<double>::max()))
+  if (!std::isfinite(sum) ||
+      std::fabs(sum) > static_cast<long double>(std::numeric_limits<double>::max()))
     return std::nullopt;
   std::array<char, kFixedMax> fixed{};
   const auto done = std::to_chars(fixed.data(), fixed.data() + fixed.size(), sum,

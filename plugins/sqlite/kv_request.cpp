@@ -77,7 +77,8 @@ Bytes Request::key(const Fields& f, std::string_view field) const {
 }
 
 Items<Bytes> Request::key_list(const Fields& f, std::string_view field) const {
-  return items<Bytes>(f, field, "a list of keys (strings or bytes)", [&](Bytes k) { touch_key(k); });
+  return items<Bytes>(f, field, "a list of keys (strings or bytes)",
+                      [&](Bytes k) { touch_key(k); });
 }
 
 Items<Pair> Request::key_values(const Fields& f, std::string_view field) const {
@@ -122,7 +123,8 @@ Items<Pair> Request::field_values(const Fields& f, std::string_view field) const
 }
 
 Items<Scored> Request::scored(const Fields& f, std::string_view field) const {
-  return items<Scored>(f, field, "a list of [score, member]: a number that is not NaN, a string or bytes",
+  return items<Scored>(f, field,
+                       "a list of [score, member]: a number that is not NaN, a string or bytes",
                        [&](const Scored& s) { check_name(s.member, "member"); });
 }
 
@@ -131,14 +133,17 @@ Number Request::by(const Fields& f) const {
   proto::Cursor c = f.at("by");
   const proto::Item it = c.next();
   switch (it.type) {
-    case proto::Type::sint: return {false, it.sint, 0};
+    case proto::Type::sint:
+      return {false, it.sint, 0};
     case proto::Type::uint:
       if (it.uint > static_cast<std::uint64_t>(INT64_MAX)) break;
       return {false, static_cast<std::int64_t>(it.uint), 0};
-    case proto::Type::float32: case proto::Type::float64:
+    case proto::Type::float32:
+    case proto::Type::float64:
       if (!std::isfinite(it.real)) break;
       return {true, 0, it.real};
-    default: break;
+    default:
+      break;
   }
   throw f.wrong("by", "an integer of 64 bits or a finite float");
 }
@@ -181,7 +186,8 @@ void Request::check_room() const {
   if (out().ok()) return;
   if (sink().why() == HG_STOP)
     throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected, "nobody waits for the reply");
-  throw refused(sdk::Code::too_large, "the reply exceeds the store's reply_max: ask for less at once");
+  throw refused(sdk::Code::too_large,
+                "the reply exceeds the store's reply_max: ask for less at once");
 }
 
 std::uint64_t Request::digest_of(std::string_view verb) {
@@ -222,8 +228,10 @@ void reply_flag(const Request& q, std::string_view field, bool v) {
 void reply_value(const Request& q, std::string_view field, const std::optional<Bytes>& v) {
   q.out().map(1);
   q.out().str(field);
-  if (v) q.out().bin(*v);
-  else q.out().nil();
+  if (v)
+    q.out().bin(*v);
+  else
+    q.out().nil();
 }
 
 }  // namespace headgate::sqlite

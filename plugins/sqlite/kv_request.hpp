@@ -31,11 +31,11 @@ using proto::Bytes;
 using sdk::Fields;
 
 // Limits of this kind; describe names them.
-inline constexpr std::size_t kKvKeyMax = 64u << 10;     // bytes of a key, field, member, lock name
+inline constexpr std::size_t kKvKeyMax = 64u << 10;  // bytes of a key, field, member, lock name
 inline constexpr std::size_t kKvValueMax = (8u << 20) - (64u << 10);  // fits a reply of reply_max
-inline constexpr std::size_t kKvGlobMax = 1024;         // bytes of a pattern
-inline constexpr std::int64_t kKvScanMax = 10'000;      // keys a page of scan
-inline constexpr std::size_t kKvWaitKeysMax = 1024;     // keys of one blpop or brpop
+inline constexpr std::size_t kKvGlobMax = 1024;                       // bytes of a pattern
+inline constexpr std::int64_t kKvScanMax = 10'000;                    // keys a page of scan
+inline constexpr std::size_t kKvWaitKeysMax = 1024;                   // keys of one blpop or brpop
 inline constexpr std::int64_t kKvTtlMax = 100LL * 366 * 24 * 3600 * 1000;  // ms: a hundred years
 inline constexpr std::int64_t kKvWaitMax = proto::kTimeoutMsMax;           // ms
 inline constexpr std::uint64_t kKvWaitMarginUs = 20'000;  // left of a call when a wait must end
@@ -105,7 +105,11 @@ class Request {
   // For routing; route's lane and idempotent are set to the verb's own.
   Request(std::string_view verb, Bytes body, const hg_call& call, std::size_t value_max,
           const sdk::Touches& touches, sdk::Route& route)
-      : verb_(verb), body_(body), call_(call), value_max_(value_max), touches_(&touches),
+      : verb_(verb),
+        body_(body),
+        call_(call),
+        value_max_(value_max),
+        touches_(&touches),
         route_(&route) {}
   // For executing.
   Request(std::string_view verb, Bytes body, const hg_call& call, std::size_t value_max, Work& work)
@@ -145,7 +149,8 @@ class Request {
   [[nodiscard]] std::int64_t ttl(const Fields& f) const;
   [[nodiscard]] std::optional<Expected> if_version(const Fields& f) const;
   // A whole number >= 0; empty when absent.
-  [[nodiscard]] std::optional<std::int64_t> opt_count(const Fields& f, std::string_view field) const;
+  [[nodiscard]] std::optional<std::int64_t> opt_count(const Fields& f,
+                                                      std::string_view field) const;
   [[nodiscard]] End end(const Fields& f, std::string_view field) const;
   [[nodiscard]] sdk::Error invalid(const std::string& why) const {
     return sdk::invalid(std::string(verb_) + ": " + why);
@@ -187,7 +192,8 @@ class Request {
 
  private:
   template <class T, class Check>
-  Items<T> items(const Fields& f, std::string_view field, std::string_view what, Check&& check) const;
+  Items<T> items(const Fields& f, std::string_view field, std::string_view what,
+                 Check&& check) const;
 
   std::string_view verb_;
   Bytes body_;
@@ -211,8 +217,8 @@ struct Verb {
   std::string_view name;
   VerbAccess access;
   void (*run)(Request&);
-  std::string_view sql[3] = {};                          // the main statements, for explain
-  void (*explain)(Request&, Explanation&) = nullptr;     // instead of sql
+  std::string_view sql[3] = {};                       // the main statements, for explain
+  void (*explain)(Request&, Explanation&) = nullptr;  // instead of sql
   bool waits = false;
   bool streams = false;
 };

@@ -134,8 +134,10 @@ class Page {
       w.bin(s.blob(4));
     } else {
       Statement large = q.db().prepare(kv_sql::kLarge);
-      if (large.bind(1, id).step()) w.bin(large.blob(0));
-      else w.nil();
+      if (large.bind(1, id).step())
+        w.bin(large.blob(0));
+      else
+        w.nil();
     }
   }
   [[nodiscard]] std::int64_t size() const { return n_; }
@@ -167,7 +169,8 @@ class Page {
 void stream(Request& q, const ScanBody& b, Statement& s, const std::optional<Glob>& glob) {
   Page page(b.values);
   std::int64_t left = b.count.value_or(INT64_MAX);
-  const auto fetch = static_cast<std::int64_t>(std::min<std::uint64_t>(q.call().fetch, proto::kFetchMax));
+  const auto fetch =
+      static_cast<std::int64_t>(std::min<std::uint64_t>(q.call().fetch, proto::kFetchMax));
   while (left > 0 && s.step()) {
     if (!q.keys().live(s.integer(2)) || (glob && !glob->matches(s.blob(0)))) continue;
     page.add(q, s);
@@ -178,7 +181,8 @@ void stream(Request& q, const ScanBody& b, Statement& s, const std::optional<Glo
     page.clear();
     q.check_room();
     if (q.sink().flush_part() != HG_GO)
-      throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected, "scan: the stream was given up");
+      throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected,
+                       "scan: the stream was given up");
   }
   q.out().map(2);
   page.write(q.out());
@@ -213,8 +217,10 @@ void scan(Request& q) {
   q.out().map(3);
   page.write(q.out());
   q.out().str("cursor");
-  if (more) q.out().bin(proto::bytes_of(last));
-  else q.out().nil();
+  if (more)
+    q.out().bin(proto::bytes_of(last));
+  else
+    q.out().nil();
 }
 
 void explain_scan(Request& q, Explanation& e) {
@@ -259,8 +265,10 @@ void delete_prefix(Request& q) {
 void explain_delete_prefix(Request& q, Explanation& e) {
   const Bytes prefix = read_prefix(q);
   std::string to = after_prefix(proto::text_of(prefix));
-  if (to.empty()) e.sql = {kLiveFrom, kGarbageFrom, kDeleteFrom};
-  else e.sql = {kLiveBetween, kGarbageBetween, kDeleteBetween};
+  if (to.empty())
+    e.sql = {kLiveFrom, kGarbageFrom, kDeleteFrom};
+  else
+    e.sql = {kLiveBetween, kGarbageBetween, kDeleteBetween};
   e.from = own(prefix);
   if (!to.empty()) e.to = std::move(to);
 }
@@ -312,8 +320,10 @@ void hscan(Request& q) {
   q.out().array(n);
   q.out().raw(found.view());
   q.out().str("cursor");
-  if (more) q.out().bin(proto::bytes_of(last));
-  else q.out().nil();
+  if (more)
+    q.out().bin(proto::bytes_of(last));
+  else
+    q.out().nil();
 }
 
 constexpr Verb kVerbs[] = {

@@ -160,8 +160,10 @@ class Members {
 std::vector<Row> find_all(Request& q, const Items<Bytes>& keys, bool* missing) {
   std::vector<Row> rows;
   keys.each([&](Bytes key) {
-    if (const std::optional<Row> row = q.keys().find(key, ValueType::set)) rows.push_back(*row);
-    else *missing = true;
+    if (const std::optional<Row> row = q.keys().find(key, ValueType::set))
+      rows.push_back(*row);
+    else
+      *missing = true;
   });
   return rows;
 }
@@ -180,7 +182,8 @@ void sinter(Request& q) {
   std::vector<Row> rows = find_all(q, keys, &missing);
   Members out(q);
   if (!missing) {
-    std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) { return a.count < b.count; });
+    std::sort(rows.begin(), rows.end(),
+              [](const Row& a, const Row& b) { return a.count < b.count; });
     Statement s = q.db().prepare(kAll);
     s.bind(1, rows[0].id);
     while (s.step()) {
@@ -217,8 +220,10 @@ void sdiff(Request& q) {
   bool at_first = true;
   keys.each([&](Bytes key) {
     const std::optional<Row> row = q.keys().find(key, ValueType::set);
-    if (at_first) first = row;
-    else if (row) others.push_back(*row);
+    if (at_first)
+      first = row;
+    else if (row)
+      others.push_back(*row);
     at_first = false;
   });
   Members out(q);

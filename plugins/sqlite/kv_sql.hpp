@@ -1,5 +1,5 @@
-// The statements on headgate_kv_keys that several verbs share, so that `explain` shows the text that
-// runs. Statements of one family of verbs stand in that family's file.
+// The statements on headgate_kv_keys that several verbs share, so that `explain` shows the text
+// that runs. Statements of one family of verbs stand in that family's file.
 //
 // Threads: constants only.
 #pragma once

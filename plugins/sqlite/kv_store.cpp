@@ -50,7 +50,8 @@ struct Content {
 };
 const Content& content(ValueType t) {
   static constexpr Content kContents[] = {
-      {"DELETE FROM headgate_kv_large WHERE id = ?1", "DELETE FROM headgate_kv_large WHERE id = ?1"},
+      {"DELETE FROM headgate_kv_large WHERE id = ?1",
+       "DELETE FROM headgate_kv_large WHERE id = ?1"},
       {"DELETE FROM headgate_kv_hash WHERE id = ?1",
        "DELETE FROM headgate_kv_hash WHERE id = ?1 AND field IN "
        "(SELECT field FROM headgate_kv_hash WHERE id = ?1 LIMIT ?2)"},
@@ -113,8 +114,8 @@ void Keyspace::prepare(Database& db) {
                        "the key-value tables of this file were made by another version (schema " +
                            std::to_string(s.integer(0)) + ", this is 1)");
   }
-  Statement s = db.prepare(
-      "UPDATE headgate_kv_meta SET value = value + ?1 WHERE name = 'sequence'");
+  Statement s =
+      db.prepare("UPDATE headgate_kv_meta SET value = value + ?1 WHERE name = 'sequence'");
   s.bind(1, kSequenceStride).run();
 }
 
@@ -177,8 +178,10 @@ std::int64_t Keyspace::put(Bytes key, const std::optional<Row>& old, Bytes value
   Statement s = db_.prepare(kv_sql::kPut);
   s.bind(1, solid(key)).bind(2, static_cast<std::int64_t>(ValueType::string)).bind(3, version);
   s.bind(4, expires).bind(5, large ? version : std::int64_t{0}).bind(6, std::int64_t{0});
-  if (large) s.bind_null(7);
-  else s.bind(7, solid(value));
+  if (large)
+    s.bind_null(7);
+  else
+    s.bind(7, solid(value));
   s.run();
   ++written_;
   return version;

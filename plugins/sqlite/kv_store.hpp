@@ -61,8 +61,8 @@ std::optional<std::int64_t> parse_version(proto::Bytes token);  // empty: malfor
 
 class Keyspace {
  public:
-  static constexpr std::size_t kInlineMax = 480;    // keeps several rows on a 4 KiB page
-  static constexpr std::int64_t kDropNowMax = 64;   // elements deleted together with their key
+  static constexpr std::size_t kInlineMax = 480;   // keeps several rows on a 4 KiB page
+  static constexpr std::int64_t kDropNowMax = 64;  // elements deleted together with their key
   static constexpr std::int64_t kPurgeStepMax = 512;
 
   Keyspace(Database& db, std::int64_t now_ms) : db_(db), now_ms_(now_ms) {}

@@ -41,11 +41,15 @@ void get(Request& q) {
   if (held) must_be_string(held->row);
   q.out().map(2);
   q.out().str("value");
-  if (held) q.out().bin(held->value);
-  else q.out().nil();
+  if (held)
+    q.out().bin(held->value);
+  else
+    q.out().nil();
   q.out().str("version");
-  if (held) write_version(q, held->row.version);
-  else q.out().nil();
+  if (held)
+    write_version(q, held->row.version);
+  else
+    q.out().nil();
 }
 
 void get_many(Request& q) {
@@ -61,20 +65,25 @@ void get_many(Request& q) {
     q.check_room();
     const std::optional<Held> held = q.keys().hold(key);
     const bool there = held && held->row.type == ValueType::string;
-    if (there) q.out().bin(held->value);
-    else q.out().nil();
+    if (there)
+      q.out().bin(held->value);
+    else
+      q.out().nil();
     versions.push_back(there ? held->row.version : 0);
   });
   q.out().str("versions");
   q.out().array(keys.size());
   for (const std::int64_t v : versions) {
-    if (v != 0) write_version(q, v);
-    else q.out().nil();
+    if (v != 0)
+      write_version(q, v);
+    else
+      q.out().nil();
   }
 }
 
 void set(Request& q) {
-  const Fields f = q.fields({"key", "value", "nx", "xx", "ttl_ms", "keep_ttl", "get_old", "if_version"});
+  const Fields f =
+      q.fields({"key", "value", "nx", "xx", "ttl_ms", "keep_ttl", "get_old", "if_version"});
   const Bytes key = q.key(f, "key");
   const Bytes value = q.value(f, "value");
   const bool nx = f.flag("nx"), xx = f.flag("xx");
@@ -106,8 +115,10 @@ void set(Request& q) {
   q.out().str("set");
   q.out().boolean(go);
   q.out().str("version");
-  if (go) write_version(q, version);
-  else q.out().nil();
+  if (go)
+    write_version(q, version);
+  else
+    q.out().nil();
 }
 
 void set_many(Request& q) {
@@ -169,8 +180,10 @@ void type_of(Request& q) {
   const std::optional<Row> row = q.keys().find(key);
   q.out().map(1);
   q.out().str("type");
-  if (row) q.out().str(name(row->type));
-  else q.out().nil();
+  if (row)
+    q.out().str(name(row->type));
+  else
+    q.out().nil();
 }
 
 void increment(Request& q) {
@@ -205,8 +218,7 @@ void append(Request& q) {
   }
   text += proto::text_of(value);
   // Appending nothing to nothing makes no key, as in Redis.
-  if (row || !text.empty())
-    q.keys().put(key, row, proto::bytes_of(text), row ? row->expires : 0);
+  if (row || !text.empty()) q.keys().put(key, row, proto::bytes_of(text), row ? row->expires : 0);
   reply_int(q, "length", static_cast<std::int64_t>(text.size()));
 }
 
@@ -250,8 +262,10 @@ void ttl(Request& q) {
   const std::optional<Row> row = q.keys().find(key);
   q.out().map(1);
   q.out().str("ttl_ms");
-  if (!row) q.out().nil();
-  else q.out().sint(row->expires == 0 ? -1 : row->expires - q.keys().now_ms());
+  if (!row)
+    q.out().nil();
+  else
+    q.out().sint(row->expires == 0 ? -1 : row->expires - q.keys().now_ms());
 }
 
 void compare_and_set(Request& q) {
@@ -290,7 +304,10 @@ constexpr Verb kVerbs[] = {
     {"persist", VerbAccess::write, persist, {kv_sql::kFind, kv_sql::kExpire}},
     {"ttl", VerbAccess::read, ttl, {kv_sql::kFind}},
     {"type", VerbAccess::read, type_of, {kv_sql::kFind}},
-    {"compare_and_set", VerbAccess::write, compare_and_set, {kv_sql::kHold, kv_sql::kNext, kv_sql::kPut}},
+    {"compare_and_set",
+     VerbAccess::write,
+     compare_and_set,
+     {kv_sql::kHold, kv_sql::kNext, kv_sql::kPut}},
 };
 
 }  // namespace
@@ -303,8 +320,9 @@ std::string add_number(const Request& q, std::string_view text, const Number& by
   if (by.is_float) {
     const std::optional<std::string> sum = add_float(text, by.real);
     if (!sum)
-      throw q.refused(sdk::Code::invalid, parse_float(text) ? "the sum does not fit a float of 64 bits"
-                                                            : "the value is not a number");
+      throw q.refused(sdk::Code::invalid, parse_float(text)
+                                              ? "the sum does not fit a float of 64 bits"
+                                              : "the value is not a number");
     q.out().real(to_double(*sum));
     return *sum;
   }

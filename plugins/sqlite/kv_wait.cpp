@@ -21,7 +21,8 @@ std::uint64_t Waiters::hash(Wanted what, proto::Bytes name) {
 std::uint64_t Waiters::note(const std::vector<std::uint64_t>& hashes) {
   std::uint64_t token = hashes.empty() ? 1 : hashes[0];
   for (std::size_t i = 1; i < hashes.size(); ++i)
-    for (int shift = 0; shift < 64; shift += 8) token = (token ^ (hashes[i] >> shift & 0xff)) * kPrime;
+    for (int shift = 0; shift < 64; shift += 8)
+      token = (token ^ (hashes[i] >> shift & 0xff)) * kPrime;
   if (token == 0) token = 1;
   const std::lock_guard lock(mutex_);
   if (notes_ + hashes.size() > kNotesMax) {

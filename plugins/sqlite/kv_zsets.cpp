@@ -94,7 +94,8 @@ void zincrby(Request& q) {
   Collection c = q.keys().open(key, ValueType::zset);
   const std::optional<double> held = score_of(q, c.row.id, member);
   double sum = held.value_or(0) + by;
-  if (std::isnan(sum)) throw q.refused(sdk::Code::invalid, "the sum of both infinities is no score");
+  if (std::isnan(sum))
+    throw q.refused(sdk::Code::invalid, "the sum of both infinities is no score");
   if (sum == 0) sum = 0;  // -0 and 0 are one score
   put_member(q, c, member, sum, held.has_value());
   q.keys().close(c);
@@ -130,8 +131,10 @@ void zscore(Request& q) {
   const std::optional<double> score = row ? score_of(q, row->id, member) : std::nullopt;
   q.out().map(1);
   q.out().str("score");
-  if (score) q.out().real(*score);
-  else q.out().nil();
+  if (score)
+    q.out().real(*score);
+  else
+    q.out().nil();
 }
 
 void zrank(Request& q) {

@@ -22,11 +22,16 @@ struct Value {
   std::int64_t expires = 0;
   [[nodiscard]] bool empty() const {
     switch (type) {
-      case 'h': return hash.empty();
-      case 'l': return list.empty();
-      case 't': return members.empty();
-      case 'z': return scores.empty();
-      default: return false;
+      case 'h':
+        return hash.empty();
+      case 'l':
+        return list.empty();
+      case 't':
+        return members.empty();
+      case 'z':
+        return scores.empty();
+      default:
+        return false;
     }
   }
 };
@@ -175,7 +180,8 @@ void KvModel::strings() {
       const bool absent = below(3) == 0;
       const Value* v = model.find(k);
       const std::string guess = v != nullptr && below(2) == 0 ? v->text : word();
-      const Json body = {{"key", bin(k)}, {"expected", absent ? Json() : bin(guess)}, {"value", bin(w)}};
+      const Json body = {
+          {"key", bin(k)}, {"expected", absent ? Json() : bin(guess)}, {"value", bin(w)}};
       if (wrong("compare_and_set", k, 's', body)) return;
       const bool same = absent ? v == nullptr : v != nullptr && v->text == guess;
       if (same) {
@@ -215,7 +221,10 @@ void KvModel::any_key() {
       if (v != nullptr) v->expires = 0;
       return;
     case 3:
-      return check("ttl", body, {{"ttl_ms", v == nullptr ? Json() : v->expires == 0 ? Json(-1) : Json(v->expires - wall_ms)}});
+      return check("ttl", body,
+                   {{"ttl_ms", v == nullptr      ? Json()
+                               : v->expires == 0 ? Json(-1)
+                                                 : Json(v->expires - wall_ms)}});
     case 4:
       wall_ms += static_cast<std::int64_t>(below(10));
       return;
@@ -234,7 +243,9 @@ void KvModel::hashes() {
   switch (below(4)) {
     case 0: {
       const std::string other = word();
-      const Json body = {{"key", bin(k)}, {"fields", Json::array({Json::array({bin(field), bin(w)}), Json::array({bin(other), bin("x")})})}};
+      const Json body = {{"key", bin(k)},
+                         {"fields", Json::array({Json::array({bin(field), bin(w)}),
+                                                 Json::array({bin(other), bin("x")})})}};
       if (wrong("hset", k, 'h', body)) return;
       Value& v = model.make(k, 'h');
       const std::size_t before = v.hash.size();
@@ -328,7 +339,9 @@ void KvModel::lists() {
       std::int64_t left = a == 0 ? INT64_MAX : std::abs(a), n = 0;
       if (v != nullptr) {
         if (a < 0) std::reverse(v->list.begin(), v->list.end());
-        std::erase_if(v->list, [&](const std::string& x) { return x == w && left > 0 && (--left, ++n, true); });
+        std::erase_if(v->list, [&](const std::string& x) {
+          return x == w && left > 0 && (--left, ++n, true);
+        });
         if (a < 0) std::reverse(v->list.begin(), v->list.end());
         model.tidy(k);
       }
@@ -348,7 +361,10 @@ void KvModel::lists() {
     case 4: {
       const std::string d = key(2);
       const bool from = below(2) == 0, to = below(2) == 0;
-      const Json body = {{"source", bin(k)}, {"destination", bin(d)}, {"from", from ? "left" : "right"}, {"to", to ? "left" : "right"}};
+      const Json body = {{"source", bin(k)},
+                         {"destination", bin(d)},
+                         {"from", from ? "left" : "right"},
+                         {"to", to ? "left" : "right"}};
       if (wrong("lmove", k, 'l', body) || wrong("lmove", d, 'l', body)) return;
       if (v == nullptr) return check("lmove", body, {{"value", nullptr}});
       const std::string moved = from ? v->list.front() : v->list.back();
@@ -362,7 +378,8 @@ void KvModel::lists() {
       const Json body = {{"key", bin(k)}, {"index", a}};
       if (wrong("lindex", k, 'l', body)) return;
       const std::int64_t i = a < 0 ? a + size : a;
-      check("lindex", body, {{"value", i >= 0 && i < size ? bin(v->list[static_cast<std::size_t>(i)]) : Json()}});
+      check("lindex", body,
+            {{"value", i >= 0 && i < size ? bin(v->list[static_cast<std::size_t>(i)]) : Json()}});
     }
   }
 }
@@ -418,7 +435,8 @@ void KvModel::sets() {
       for (const auto& s : sets) all.insert(s.begin(), s.end());
       for (const std::string& m : all) {
         const bool in0 = sets[0].contains(m), in1 = sets[1].contains(m), in2 = sets[2].contains(m);
-        if (verb == "sinter" ? in0 && in1 && in2 : verb == "sunion" || (in0 && !in1 && !in2)) out.push_back(m);
+        if (verb == "sinter" ? in0 && in1 && in2 : verb == "sunion" || (in0 && !in1 && !in2))
+          out.push_back(m);
       }
       check(verb, body, {{"members", bins(out)}});
     }
@@ -440,8 +458,11 @@ void KvModel::zsets() {
       const bool nx = below(4) == 0, xx = !nx && below(4) == 0;
       const double s = score();
       const std::string other = word();
-      const Json body = {{"key", bin(k)}, {"nx", nx}, {"xx", xx},
-                         {"members", Json::array({Json::array({s, bin(m)}), Json::array({1, bin(other)})})}};
+      const Json body = {
+          {"key", bin(k)},
+          {"nx", nx},
+          {"xx", xx},
+          {"members", Json::array({Json::array({s, bin(m)}), Json::array({1, bin(other)})})}};
       if (wrong("zadd", k, 'z', body)) return;
       int added = 0;
       for (const auto& [name, to] : {std::pair(m, s), std::pair(other, 1.0)}) {
@@ -479,7 +500,8 @@ void KvModel::zsets() {
       return check("zrank", body, {{"rank", rank}});
     }
     case 4: {
-      const Json body = {{"key", bin(k)}, {"start", index()}, {"stop", index()}, {"reverse", reverse}};
+      const Json body = {
+          {"key", bin(k)}, {"start", index()}, {"stop", index()}, {"reverse", reverse}};
       if (wrong("zrange", k, 'z', body)) return;
       const auto n = static_cast<std::int64_t>(ranks.size());
       std::int64_t a = body["start"], b = body["stop"];
@@ -493,7 +515,8 @@ void KvModel::zsets() {
     case 5: {
       const double low = score(), high = score();
       const std::size_t offset = below(3), count = below(4);
-      const Json body = {{"key", bin(k)}, {"min", low}, {"max", high}, {"offset", offset}, {"count", count}, {"reverse", reverse}};
+      const Json body = {{"key", bin(k)},    {"min", low},     {"max", high},
+                         {"offset", offset}, {"count", count}, {"reverse", reverse}};
       if (wrong("zrangebyscore", k, 'z', body)) return;
       std::vector<std::pair<double, std::string>> in;
       for (const auto& r : ranks)
@@ -523,12 +546,15 @@ void KvModel::compare_all() {
   for (int i = 0; i < 12; ++i)
     if (model.find("k" + std::to_string(i)) != nullptr) names.push_back("k" + std::to_string(i));
   std::sort(names.begin(), names.end());
-  check("scan", {{"prefix", "k"}}, {{"keys", bins(names)}, {"values", nullptr}, {"cursor", nullptr}});
+  check("scan", {{"prefix", "k"}},
+        {{"keys", bins(names)}, {"values", nullptr}, {"cursor", nullptr}});
   for (const std::string& k : names) {
     const Value& v = *model.find(k);
     const Json body = {{"key", bin(k)}};
     switch (v.type) {
-      case 's': ASSERT_EQ(store.call("get", body).body["value"], bin(v.text)); break;
+      case 's':
+        ASSERT_EQ(store.call("get", body).body["value"], bin(v.text));
+        break;
       case 'h': {
         Json fields = Json::array();
         for (const auto& [f, w] : v.hash) fields.push_back(Json::array({bin(f), bin(w)}));
@@ -556,25 +582,41 @@ void KvModel::compare_all() {
 
 TEST_F(KvModel, RandomVerbsAgree) {
   const char* given = std::getenv("HEADGATE_SEED");
-  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
+  const std::uint64_t seed =
+      given != nullptr ? std::strtoull(given, nullptr, 10) : std::random_device{}();
   std::printf("HEADGATE_SEED=%llu\n", static_cast<unsigned long long>(seed));
   random.seed(seed);
   for (int step = 0; step < kSteps && !HasFailure(); ++step) {
     switch (below(8)) {
-      case 0: case 1: strings(); break;
-      case 2: any_key(); break;
-      case 3: hashes(); break;
-      case 4: list_ends(); break;
-      case 5: lists(); break;
-      case 6: sets(); break;
-      default: zsets();
+      case 0:
+      case 1:
+        strings();
+        break;
+      case 2:
+        any_key();
+        break;
+      case 3:
+        hashes();
+        break;
+      case 4:
+        list_ends();
+        break;
+      case 5:
+        lists();
+        break;
+      case 6:
+        sets();
+        break;
+      default:
+        zsets();
     }
     if (step % 500 == 499) compare_all();
     if (HasFailure()) std::printf("at step %d\n", step);
   }
   if (HasFailure()) return;
   // What no key holds any more goes in the end.
-  for (int i = 0; i < 3000 && rows("headgate_kv_garbage") > 0; ++i) ok("set", {{"key", "zz"}, {"value", "x"}});
+  for (int i = 0; i < 3000 && rows("headgate_kv_garbage") > 0; ++i)
+    ok("set", {{"key", "zz"}, {"value", "x"}});
   std::int64_t large = 0, fields = 0, items = 0, members = 0, scores = 0;
   wall_ms += 1'000'000;
   for (int i = 0; i < 200; ++i) ok("set", {{"key", "zz"}, {"value", "x"}});
@@ -591,7 +633,8 @@ TEST_F(KvModel, RandomVerbsAgree) {
     members += static_cast<std::int64_t>(v->members.size());
     scores += static_cast<std::int64_t>(v->scores.size());
   }
-  for (int i = 0; i < 3000 && rows("headgate_kv_keys") > static_cast<std::int64_t>(model.keys.size()) + 1; ++i)
+  for (int i = 0;
+       i < 3000 && rows("headgate_kv_keys") > static_cast<std::int64_t>(model.keys.size()) + 1; ++i)
     ok("set", {{"key", "zz"}, {"value", "x"}});
   EXPECT_EQ(rows("headgate_kv_large"), large);
   EXPECT_EQ(rows("headgate_kv_hash"), fields);

@@ -170,7 +170,8 @@ TEST(KvNumbers, FloatsAddAsRedisDoes) {
 }
 
 TEST(KvVersions, TokensRoundTripAndRefuseTheRest) {
-  for (const std::int64_t v : {std::int64_t{1}, std::int64_t{255}, std::int64_t{1} << 40, INT64_MAX}) {
+  for (const std::int64_t v :
+       {std::int64_t{1}, std::int64_t{255}, std::int64_t{1} << 40, INT64_MAX}) {
     const VersionToken t = version_token(v);
     EXPECT_EQ(parse_version(t), v);
   }

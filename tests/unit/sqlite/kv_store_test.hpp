@@ -15,6 +15,13 @@ inline std::unique_ptr<Kind> make_kind_with_clock(const hg_host* host, const hg_
   return std::make_unique<KeyValueKind>(host, c, [] { return wall_ms.load(); });
 }
 
+inline Json list(std::initializer_list<std::string_view> items) {
+  Json out = Json::array();
+  for (const auto s : items) out.push_back(bin(s));
+  return out;
+}
+inline Json pair(std::string_view a, std::string_view b) { return Json::array({bin(a), bin(b)}); }
+
 // Not synced: these tests are about answers, not about power cuts.
 inline StoreOptions quick() {
   StoreOptions o;
@@ -47,7 +54,8 @@ class KvStore : public ::testing::Test {
     EXPECT_EQ(sqlite3_open((store.dir() + "/store.db").c_str(), &db), SQLITE_OK);
     sqlite3_stmt* s = nullptr;
     std::int64_t n = -1;
-    EXPECT_EQ(sqlite3_prepare_v2(db, ("SELECT count(*) FROM " + table).c_str(), -1, &s, nullptr), SQLITE_OK);
+    EXPECT_EQ(sqlite3_prepare_v2(db, ("SELECT count(*) FROM " + table).c_str(), -1, &s, nullptr),
+              SQLITE_OK);
     if (sqlite3_step(s) == SQLITE_ROW) n = sqlite3_column_int64(s, 0);
     sqlite3_finalize(s);
     sqlite3_close(db);
