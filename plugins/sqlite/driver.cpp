@@ -156,9 +156,9 @@ sdk::Route SqliteDriver::route_explain(const hg_call& call, const sdk::Touches& 
   return {.lane = kReadLane, .idempotent = true, .digest = r.digest ^ 0x6578706cULL};
 }
 
-void SqliteDriver::prepare_file() {
+void SqliteDriver::prepare_file(bool again) {
   const std::lock_guard lock(prepare_mutex_);
-  if (prepared_) return;
+  if (prepared_ && !again) return;
   Database db(host_, options_.path, Database::Mode::write, options_);
   db.exec("BEGIN IMMEDIATE");
   try {
@@ -169,7 +169,7 @@ void SqliteDriver::prepare_file() {
     if (db.in_transaction()) sqlite3_exec(db.raw(), "ROLLBACK", nullptr, nullptr, nullptr);
     throw;
   }
-  checkpointer_ = std::make_unique<Checkpointer>(*this);
+  if (checkpointer_ == nullptr) checkpointer_ = std::make_unique<Checkpointer>(*this);
   prepared_ = true;
 }
 
@@ -178,11 +178,12 @@ std::unique_ptr<sdk::Connection> SqliteDriver::open(const hg_connect& connect, s
   if (connect.lane == kWriteLane) {
     if (connect.access == HG_ACCESS_READ)
       throw sdk::Error(sdk::Code::denied, sdk::Outcome::not_sent, "read access has no writer");
-    prepare_file();
+    // Each time: the file may have been removed while no connection was open.
+    prepare_file(true);
     return std::make_unique<WriteConnection>(*this);
   }
   try {
-    prepare_file();
+    prepare_file(false);
   } catch (const sdk::Error& e) {
     // A file that this process cannot write can still be read.
     if (::access(options_.path.c_str(), R_OK) != 0) throw;
@@ -193,7 +194,7 @@ std::unique_ptr<sdk::Connection> SqliteDriver::open(const hg_connect& connect, s
 
 std::string SqliteDriver::prepare_store(bool dry_run) {
   if (!dry_run) {
-    prepare_file();
+    prepare_file(true);
     return {};
   }
   Database db(host_, ":memory:", Database::Mode::write, options_);

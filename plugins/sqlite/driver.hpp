@@ -59,7 +59,7 @@ class SqliteDriver : public sdk::Driver {
                         const sdk::Touches& touches);
   sdk::Route route_batch(const hg_call& call, const sdk::Touches& touches);
   sdk::Route route_explain(const hg_call& call, const sdk::Touches& touches);
-  void prepare_file();
+  void prepare_file(bool again);
 
   const hg_host* host_;
   Options options_;

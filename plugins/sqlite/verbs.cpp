@@ -145,6 +145,8 @@ sdk::Error current_error() {
     return {sdk::Code::internal, sdk::Outcome::rejected, "out of memory in the plugin"};
   } catch (const std::exception& e) {
     return {sdk::Code::internal, sdk::Outcome::rejected, std::string("the plugin failed: ") + e.what()};
+  } catch (...) {
+    return {sdk::Code::internal, sdk::Outcome::rejected, "the plugin threw something that is no exception"};
   }
 }
 

@@ -93,13 +93,17 @@ bool WriteConnection::expired(Member& m) {
   return m.error.has_value();
 }
 
-std::optional<sdk::Error> WriteConnection::begin() {
+// Waits for another process's lock at most until `until` (host clock; 0: busy_timeout alone).
+std::optional<sdk::Error> WriteConnection::begin(hg_op op, std::uint64_t until) {
+  std::optional<sdk::Error> failed;
+  db_.begin_op(op, until);
   try {
     db_.exec("BEGIN IMMEDIATE");
-    return std::nullopt;
   } catch (const sdk::Error& e) {
-    return e;
+    failed = e;
   }
+  db_.end_op();
+  return failed;
 }
 
 std::optional<sdk::Error> WriteConnection::commit() {
@@ -131,6 +135,8 @@ void WriteConnection::forget(Member& m) {
   m.done = {};
   m.error.reset();
   m.partial = false;
+  const std::lock_guard lock(cancel_mutex_);
+  waiting_.push_back(m.call->op);  // it waits again, and a cancel must find it
 }
 
 void WriteConnection::finish(Member& m) {
@@ -153,7 +159,9 @@ void WriteConnection::run_group(Members& pending, Members& alone) {
       alone.insert(alone.begin(), pending.front());
       return;
     }
-    if (auto error = begin()) {
+    std::uint64_t until = 0;
+    for (const Member* m : pending) until = std::max(until, m->call->work_until_us);
+    if (auto error = begin(0, until)) {
       for (Member* m : pending) {
         m->error = error;
         finish(*m);
@@ -186,7 +194,7 @@ void WriteConnection::run_group(Members& pending, Members& alone) {
         alone.push_back(&m);
         continue;
       }
-      if (!m.error || m.partial) tell_committed(driver_.kind(), *m.call);
+      if (!m.error || m.partial) tell(m);
       finish(m);
     }
     pending.erase(pending.begin(), pending.begin() + static_cast<std::ptrdiff_t>(ran));
@@ -216,7 +224,7 @@ void WriteConnection::drop_lost(Members& pending, std::size_t ran, Members& alon
 
 void WriteConnection::run_alone(Member& m) {
   if (expired(m)) return finish(m);
-  if (auto error = begin()) {
+  if (auto error = begin(m.call->op, m.call->work_until_us)) {
     m.error = error;
     return finish(m);
   }
@@ -237,8 +245,17 @@ void WriteConnection::run_alone(Member& m) {
     m.error = error;
     return finish(m);
   }
-  tell_committed(driver_.kind(), *m.call);
+  tell(m);
   finish(m);
+}
+
+// Waiting calls wake up. What is committed stays so, whatever goes wrong here.
+void WriteConnection::tell(const Member& m) {
+  try {
+    tell_committed(driver_.kind(), *m.call);
+  } catch (...) {
+    driver_.log(HG_LOG_ERROR, "after a commit: " + current_error().message);
+  }
 }
 
 bool WriteConnection::run(Member& m, bool shared) {

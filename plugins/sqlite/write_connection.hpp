@@ -53,11 +53,12 @@ class WriteConnection : public sdk::Connection {
   void execute(Member& m, bool leased);
   bool undo_call(Member& m);
   bool expired(Member& m);
-  std::optional<sdk::Error> begin();
+  std::optional<sdk::Error> begin(hg_op op, std::uint64_t until);
   std::optional<sdk::Error> commit();
   void rollback();
   void forget(Member& m);
   void finish(Member& m);
+  void tell(const Member& m);
   void measure(const Member& m, std::uint64_t started, bool shared);
 
   // A caller's transaction.

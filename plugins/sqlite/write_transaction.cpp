@@ -7,6 +7,8 @@
 namespace headgate::sqlite {
 namespace {
 
+constexpr std::uint64_t kPingWaitUs = 50'000;  // housekeeping gives way to another process
+
 void empty_map(sdk::Sink& sink) {
   proto::Writer w(&sink);
   w.map(0);
@@ -22,7 +24,7 @@ void WriteConnection::begin_transaction(Member& m) {
     m.done.lease = HG_LEASE_NONE;
     return finish(m);
   }
-  if (auto error = begin()) {
+  if (auto error = begin(m.call->op, m.call->work_until_us)) {
     m.error = error;
     return finish(m);
   }
@@ -128,7 +130,7 @@ void WriteConnection::ping(hg_op op) {
     failed = e;
   }
   if (!failed && transaction_ == Transaction::none) {
-    if (!begin()) {
+    if (!begin(0, driver_.now() + kPingWaitUs)) {
       purge();
       commit();
     }

@@ -315,7 +315,6 @@ TEST_F(Keys, TheyExpireAndArePurged) {
   std::int64_t left = 150;
   for (int i = 0; i < 50 && left > 5; ++i) {
     store->together({insert(1000 + i * 2), insert(1001 + i * 2)});
-    const Reply plan = store->call("query", {{"sql", "SELECT 1"}});
     sqlite3* db = nullptr;
     sqlite3_open((store->dir() + "/exp.db").c_str(), &db);
     sqlite3_stmt* s = nullptr;

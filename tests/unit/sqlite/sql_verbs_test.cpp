@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <unistd.h>
+
 #include <cmath>
 #include <limits>
 
@@ -458,6 +460,29 @@ TEST_F(Sql, SchemaChangesUnderCachedStatements) {
   }
   must("execute", sql("DROP TABLE t"));
   EXPECT_EQ(store.call("query", sql("SELECT * FROM t")).sqlstate, "42P01");
+}
+
+TEST_F(Sql, VirtualTablesAndAlterWorkUnderTheAuthorizer) {
+  must("execute", sql("CREATE VIRTUAL TABLE f USING fts5(body)"));
+  for (int i = 0; i < 3; ++i) must("execute", sql("INSERT INTO f VALUES (?)", {"the quick brown fox"}));
+  for (int i = 0; i < 4; ++i) EXPECT_EQ(one("SELECT count(*) FROM f WHERE f MATCH 'fox'"), 3);
+  must("execute", sql("CREATE VIRTUAL TABLE r USING rtree(id, a, b)"));
+  must("execute", sql("INSERT INTO r VALUES (1, 0, 5)"));
+  EXPECT_EQ(one("SELECT id FROM r WHERE a < 1"), 1);
+  must("execute", sql("CREATE TABLE t(n)"));
+  must("execute", sql("INSERT INTO t VALUES (1)"));
+  must("execute", sql("ALTER TABLE t ADD COLUMN p INTEGER NOT NULL DEFAULT 1 CHECK (p > 0)"));
+  must("execute", sql("ALTER TABLE t RENAME COLUMN p TO q"));
+  must("execute", sql("ALTER TABLE t DROP COLUMN q"));
+  EXPECT_FALSE(store.call("execute", sql("DELETE FROM f_data")).ok());  // DEFENSIVE
+}
+
+TEST_F(Sql, AFileThatWasRemovedIsMadeAgain) {
+  must("execute", sql("CREATE TABLE t(n)"));
+  store.close_connections();
+  for (const char* end : {"", "-wal", "-shm"}) ::unlink((store.dir() + "/store.db" + end).c_str());
+  EXPECT_EQ(store.call("execute", sql("INSERT INTO t VALUES (1)")).sqlstate, "42P01");
+  EXPECT_TRUE(store.call("execute", sql("CREATE TABLE t(n)"), {.key = "again"}).ok());
 }
 
 TEST_F(Sql, BadBodies) {
