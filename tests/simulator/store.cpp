@@ -216,7 +216,9 @@ Operation* World::begin(Call* call, Purpose purpose, const plugin::Route& r, std
   }
   const bool harmless = c.verb == Verb::set || c.verb == Verb::keyed || call->idempotent ||
                         call->access == Access::read || lanes_[r.lane].read_only || op.asks;
-  if (c.unknown_seen && !harmless) violated("a write is sent again after unknown");
+  if (c.unknown_seen && !harmless) {
+    violated("a write is sent again after unknown: call #" + std::to_string(op.caller));
+  }
   if (c.parts > 0) violated("an attempt after a part has left");
   if (call->tx == 0) note_turn(c, r);
   return &op;
@@ -276,7 +278,7 @@ void World::apply_effect(SimOperation& op) {
 
 // The connection is gone while it runs: it was done, or it was not, and nobody can say.
 void World::lose(SimOperation& op, Done& d) {
-  if (dice_.chance(0.5)) apply_effect(op);
+  if (!op.asks && dice_.chance(0.5)) apply_effect(op);
   d.ok = false;
   d.connection = ConnState::broken;
   d.fault.outcome = Outcome::unknown;
@@ -397,7 +399,10 @@ void World::complete(SimOperation& op) {
   if (op.purpose == Purpose::call) {
     execute(l, op, d);
     Caller& c = callers_[op.caller];
-    if (!d.ok && d.fault.outcome == Outcome::unknown && op.call != nullptr) c.unknown_seen = true;
+    const bool read_only = l.request.access == Access::read || lanes_[l.request.lane].read_only;
+    if (!d.ok && d.fault.outcome == Outcome::unknown && op.call != nullptr && !read_only) {
+      c.unknown_seen = true;
+    }
     if (d.lease == LeaseState::none && l.transaction >= 0) {
       // Over, whichever way: committed by execute(), or undone here.
       settle_transaction(l, false);

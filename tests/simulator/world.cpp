@@ -109,7 +109,7 @@ void World::build() {
 
 void World::plan_weather() {
   const std::int64_t span = calm_ ? 2'000'000 : dice_.between(200'000, 6'000'000);
-  const auto arrivals = 100 + dice_.below(150);
+  const auto arrivals = 200 + dice_.below(100);
   for (std::uint64_t i = 0; i < arrivals; ++i) {
     at(Micros(dice_.between(1, span)), Kind::arrive, dice_.below(peers_.size()));
   }
