@@ -116,6 +116,7 @@ sdk::Error error_from(int rc, std::string_view message) {
     if (message.find(w.part) == std::string_view::npos) continue;
     e.sqlstate = w.sqlstate;
     if (e.sqlstate == "42501") e.code = C::denied;
+    if (e.sqlstate == "42P01") e.code = C::not_found;  // PROTOCOL.md, "Codes": a table
     break;
   }
   return e;

@@ -291,9 +291,9 @@ void BareHost::serve(BareConnection* c) {
     }
     if (c->queue.empty()) break;
     std::vector<const hg_call*> calls;
-    std::vector<Op*> ops;
+    std::vector<hg_op> ids;
     while (!c->queue.empty() && calls.size() < c->max_batch) {
-      ops.push_back(c->queue.front());
+      ids.push_back(c->queue.front()->id);
       calls.push_back(&c->queue.front()->call);
       c->queue.pop_front();
     }
@@ -301,9 +301,9 @@ void BareHost::serve(BareConnection* c) {
     plugin_->conn_submit(c->handle, calls.data(), static_cast<std::uint32_t>(calls.size()));
     lock.lock();
     // Looked up anew: a completed operation may be gone already.
-    for (auto& [id, op] : ops_)
-      if (!op->ended && std::find(ops.begin(), ops.end(), op.get()) != ops.end())
-        violations_.push_back("conn_submit of a blocking lane returned before it completed an operation");
+    for (const hg_op id : ids)
+      if (Op* op = find(id); op != nullptr && !op->ended)
+        violations_.push_back("conn_submit of a blocking lane returned with an operation still open");
   }
 }
 

@@ -291,7 +291,7 @@ void failing(Context& x, const std::string& sql, Code code, const char* state, c
   expect(!r.message.empty(), "a message");
 }
 
-CASE(err_syntax, "sql.err_syntax", "sql", V("execute"), V()) { failing(x, "selec 1", Code::invalid, "42601"); }
+CASE(err_syntax, "sql.err_syntax", "sql", V("execute"), V()) { failing(x, "selec 1", Code::store_error, "42601"); }
 CASE(err_no_table, "sql.err_no_table", "sql", V("execute"), V()) {
   failing(x, "select * from " + x.unique + "_none", Code::not_found, "42P01");
 }

@@ -195,7 +195,7 @@ TEST_F(Sql, ErrorsHaveTheirSqlstate) {
   refused(store.call("execute", sql("INSERT INTO c(f) VALUES (9)")), HG_CONSTRAINT, "23503", "FOREIGN KEY");
   refused(store.call("execute", sql("INSERT INTO st VALUES ('x')")), HG_CONSTRAINT, "42804", "st.i");
   refused(store.call("query", sql("SELEC 1")), HG_STORE_ERROR, "42601", "syntax");
-  refused(store.call("query", sql("SELECT * FROM nowhere")), HG_STORE_ERROR, "42P01", "nowhere");
+  refused(store.call("query", sql("SELECT * FROM nowhere")), HG_NOT_FOUND, "42P01", "nowhere");
   refused(store.call("query", sql("SELECT absent FROM p")), HG_STORE_ERROR, "42703", "absent");
   refused(store.call("query", sql("SELECT \"text\"")), HG_STORE_ERROR, "42703", "text");
   refused(store.call("query", sql("SELECT nofunc(1)")), HG_STORE_ERROR, "42883", "nofunc");
