@@ -20,6 +20,12 @@ if(HEADGATE_SANITIZE)
   target_compile_options(headgate_options INTERFACE -fsanitize=${HEADGATE_SANITIZE} -fno-sanitize-recover=undefined)
   target_link_options(headgate_options INTERFACE -fsanitize=${HEADGATE_SANITIZE})
 endif()
+# Everything that a fuzz target links tells libFuzzer where it has been (clang).
+if(HEADGATE_FUZZ)
+  target_compile_options(headgate_options INTERFACE
+    -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined)
+  target_link_options(headgate_options INTERFACE -fsanitize=address,undefined)
+endif()
 target_link_libraries(headgate_options INTERFACE Threads::Threads)
 
 # One linker that is quick on two cores, when it is there.

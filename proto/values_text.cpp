@@ -205,7 +205,8 @@ std::string to_text(const LocalTimestamp& v) {
   if (v.micros == LocalTimestamp::kMinusInfinity) return "-infinity";
   std::string s;
   const std::int64_t days = floor_div(v.micros, kDayUs);
-  const std::int64_t us = v.micros - days * kDayUs;
+  std::int64_t us = v.micros % kDayUs;  // days * kDayUs may lie below 64 bits
+  if (us < 0) us += kDayUs;
   put_date(&s, days);
   s += 'T';
   put_time(&s, us / 1'000'000, static_cast<std::uint64_t>(us % 1'000'000), 6);
