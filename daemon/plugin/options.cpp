@@ -104,7 +104,7 @@ std::string wrong(const Option& o, Bytes value) {
     }
     default:
       n = number_of(o, value);
-      if (!n) return say(t == Type::str ? "this text" : type_word(t));
+      if (!n) return say(t == Type::str && o.type != Option::Type::integer ? "this text" : type_word(t));
       if (o.type != Option::Type::integer && *n < 0) return say("a negative number");
   }
   if ((o.min && *n < *o.min) || (o.max && *n > *o.max))

@@ -96,42 +96,36 @@ TEST(Operations, TheRequestIsHeldUntilTheSlotIsFree) {
   EXPECT_EQ(given_back, 1);
 }
 
-// The loop begins and ends while other threads complete, and ask for numbers old and new.
+// Three threads race to complete every operation, with numbers of this round and of the one before.
 TEST(Operations, ExactlyOneThreadCompletes) {
-  Operations ops(64);
-  constexpr int kRounds = 2'000;
-  std::atomic<hg_op> current{0};
-  std::atomic<Slot*> slot{nullptr};
-  std::atomic<int> won{0}, tried{0};
-  std::atomic<bool> over{false};
-  std::vector<std::thread> threads;
-  for (int i = 0; i < 3; ++i)
-    threads.emplace_back([&] {
-      hg_op last = 0;
-      while (!over.load()) {
-        const hg_op op = current.load();
-        if (op == 0 || op == last) {
-          std::this_thread::yield();
-          continue;
-        }
-        last = op;
-        Slot* s = ops.find(op);
-        if (s != nullptr && s->move(op, Phase::running, Phase::done)) won.fetch_add(1);
-        (void)ops.running(op);
-        tried.fetch_add(1);
-      }
-    });
-  for (int i = 0; i < kRounds; ++i) {
-    Slot* s = ops.begin();
-    s->move(s->id, Phase::queued, Phase::running);
-    current.store(s->id);
-    while (!s->is(s->id, Phase::done)) std::this_thread::yield();
-    current.store(0);
-    ops.end(*s);
+  constexpr int kRounds = 50, kAtOnce = 200;
+  Operations ops(kAtOnce);
+  std::vector<hg_op> before;
+  int won_by_all = 0;
+  for (int round = 0; round < kRounds; ++round) {
+    std::vector<Slot*> slots;
+    std::vector<hg_op> now;
+    for (int i = 0; i < kAtOnce; ++i) {
+      slots.push_back(ops.begin());
+      slots.back()->move(slots.back()->id, Phase::queued, Phase::running);
+      now.push_back(slots.back()->id);
+    }
+    std::atomic<int> won{0}, wrong{0};
+    const auto race = [&] {
+      for (const hg_op op : before) wrong += ops.find(op)->move(op, Phase::running, Phase::done) ? 1 : 0;
+      for (const hg_op op : now) won += ops.find(op)->move(op, Phase::running, Phase::done) ? 1 : 0;
+    };
+    std::thread a(race), b(race);
+    race();
+    a.join();
+    b.join();
+    EXPECT_EQ(won.load(), kAtOnce);
+    EXPECT_EQ(wrong.load(), 0);
+    won_by_all += won.load();
+    for (Slot* s : slots) ops.end(*s);
+    before = now;
   }
-  over.store(true);
-  for (std::thread& t : threads) t.join();
-  EXPECT_EQ(won.load(), kRounds);
+  EXPECT_EQ(won_by_all, kRounds * kAtOnce);
 }
 
 }  // namespace
