@@ -65,7 +65,7 @@ void Store::make_index(Collection& c, Index index) {
   c.indexes.push_back(index);
   Statement s = db_.prepare("SELECT id, body FROM " + c.table() + " ORDER BY id");
   while (s.step()) {
-    const Rows rows{&c.indexes.back(), keys_of(parse_json(s.text(1)), index.order)};
+    const Rows rows = rows_of(c, c.indexes.back(), parse_json(s.text(1)));
     check_unique(c, rows, s.integer(0));
     write_rows(c, rows, s.integer(0), nullptr);
   }

@@ -212,7 +212,8 @@ sdk::Route DocumentKind::route(std::string_view verb, Bytes body, const hg_call&
                                const sdk::Touches& touches) {
   const DocumentVerb& v = doc::document_verb(verb);
   const sdk::Fields fields = doc::read_document_body(verb, body);
-  if ((call.flags & HG_CALL_STREAM) != 0 && !v.streams)
+  // The driver routes what `explain` asks about with both flags: a plan needs neither.
+  if ((call.flags & (HG_CALL_STREAM | HG_CALL_UPLOAD)) == HG_CALL_STREAM && !v.streams)
     throw sdk::invalid(std::string(verb) + " does not stream");
   if (!fields.raw("if_version").empty())
     throw sdk::unsupported("replace_one: `if_version` is not supported by this store");

@@ -129,10 +129,19 @@ std::int64_t Store::count(const Collection& c) {
   return s.integer(0);
 }
 
+Store::Rows Store::rows_of(const Collection& c, const Index& index, const Value& document) {
+  Rows out{&index, keys_of(document, index.order)};
+  for (const std::string& key : out.keys.keys)
+    if (key.size() > kIndexKeyMax)
+      throw too_large("an indexed value has at most 1 MiB: index " + quoted(index.name) + " of " +
+                      quoted(c.name));
+  return out;
+}
+
 std::vector<Store::Rows> Store::rows_of(const Collection& c, const Value& document) {
   std::vector<Rows> out;
   for (const Index& index : c.indexes)
-    if (index.number != 0) out.push_back({&index, keys_of(document, index.order)});
+    if (index.number != 0) out.push_back(rows_of(c, index, document));
   return out;
 }
 

@@ -22,6 +22,7 @@ namespace headgate::sqlite::doc {
 
 inline constexpr std::size_t kIndexesMax = 64;  // of a collection, MongoDB's number
 inline constexpr std::size_t kNameMax = 120;    // bytes of a collection's or an index's name
+inline constexpr std::size_t kIndexKeyMax = 1u << 20;  // bytes; what SQLite refuses is far above
 
 struct Index {
   std::int64_t number = 0;  // 0: _id_, which lives in the collection's own table
@@ -76,7 +77,8 @@ class Store {
     const Index* index;
     Keys keys;
   };
-  std::vector<Rows> rows_of(const Collection& c, const Value& document);
+  static Rows rows_of(const Collection& c, const Index& index, const Value& document);
+  static std::vector<Rows> rows_of(const Collection& c, const Value& document);
   void check_unique(const Collection& c, const Rows& rows, std::int64_t self);
   void write_rows(Collection& c, const Rows& rows, std::int64_t id, const Keys* already);
   void erase_rows(const Collection& c, const Rows& rows, std::int64_t id, const Keys* keep);

@@ -90,8 +90,9 @@ class Value {
   [[nodiscard]] const std::string& text() const { return *as_.text; }  // string, code, binary, id
   [[nodiscard]] std::uint8_t subtype() const { return subtype_; }
   [[nodiscard]] const Regex& as_regex() const { return *as_.regex; }
-  [[nodiscard]] const Array& items() const { return *as_.array; }
-  [[nodiscard]] Array& items() { return *as_.array; }
+  [[nodiscard]] const Array& items() const& { return *as_.array; }
+  [[nodiscard]] Array& items() & { return *as_.array; }
+  [[nodiscard]] Array items() && { return std::move(*as_.array); }  // for (... : f().items())
   [[nodiscard]] const Object& fields() const { return *as_.object; }
   [[nodiscard]] Object& fields() { return *as_.object; }
 
