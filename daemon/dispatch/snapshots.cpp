@@ -17,6 +17,7 @@ std::vector<PeerRow> Dispatcher::peer_rows() const {
 std::vector<CallRow> Dispatcher::call_rows() const {
   std::vector<CallRow> rows;
   inflight_.each([&](const InflightCall& c) {
+    if (c.at->index == access::kBuiltinStore) return;  // the `show` that asks
     rows.push_back({c.id, c.peer, std::string(c.share.service_name), std::string(c.store),
                     std::string(c.verb), (loop_.now() - c.received).count(),
                     c.deadline == kNever ? -1 : (c.deadline - loop_.now()).count(), c.attempts});

@@ -12,7 +12,9 @@
 namespace headgate::accept_guard {
 namespace {
 
-std::atomic<int> first_refused{INT_MAX};
+std::atomic<int> range_first{0};
+std::atomic<int> range_end{INT_MAX};
+std::atomic<int> range_next{0};
 std::atomic<int> spare{-1};  // given up to accept and close a connection when none is left
 std::atomic<std::uint64_t> accepted{0};
 std::atomic<std::uint64_t> refused{0};
@@ -21,6 +23,21 @@ int refuse(int fd) {
   ::close(fd);
   refused.fetch_add(1, std::memory_order_relaxed);
   errno = ECONNABORTED;
+  return -1;
+}
+
+// The same connection under the next free number of the range, or -1.
+int place(int fd) {
+  const int first = range_first.load(std::memory_order_relaxed);
+  const int end = range_end.load(std::memory_order_relaxed);
+  for (const int from : {range_next.load(std::memory_order_relaxed), first}) {
+    const int placed = ::fcntl(fd, F_DUPFD_CLOEXEC, from);
+    if (placed >= 0 && placed < end) {
+      range_next.store(placed + 1 < end ? placed + 1 : first, std::memory_order_relaxed);
+      return placed;
+    }
+    if (placed >= 0) ::close(placed);
+  }
   return -1;
 }
 
@@ -44,15 +61,23 @@ int take(int listener, sockaddr* address, socklen_t* length, int flags) {
     return -1;
   }
   if (fd < 0) return fd;
-  if (fd >= first_refused.load(std::memory_order_relaxed)) return refuse(fd);
+  const int placed = place(fd);
+  ::close(fd);
+  if (placed < 0) {
+    refused.fetch_add(1, std::memory_order_relaxed);
+    errno = ECONNABORTED;
+    return -1;
+  }
   accepted.fetch_add(1, std::memory_order_relaxed);
-  return fd;
+  return placed;
 }
 
 }  // namespace
 
-void set_first_refused(int descriptor) {
-  first_refused.store(descriptor);
+void set_range(int first, int end) {
+  range_first.store(first);
+  range_next.store(first);
+  range_end.store(end);
   if (spare.load() < 0) spare.store(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
 

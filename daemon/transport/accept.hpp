@@ -1,17 +1,21 @@
-// Accept stands between libzmq and accept4(2): libzmq 4.3.4 aborts the process when its ipc listener
-// meets EMFILE, and no option of it bounds the number of connections. accept.cpp defines accept4
-// itself (the dynamic linker prefers the program's), so a connection that would take the last
-// descriptors is closed right there and libzmq sees ECONNABORTED, which it expects.
+// Accept stands between libzmq and accept4(2), for two things that no option of libzmq gives.
 //
-// Threads: libzmq's I/O thread calls it; limits are set before sockets are bound.
+// It aborts the process when its ipc listener meets EMFILE; and it is the only one who knows which
+// connection a descriptor belongs to, so whoever shuts one down must be sure that its number has not
+// been given to the next client meanwhile. accept.cpp therefore defines accept4 itself (the dynamic
+// linker prefers the program's): clients have a range of descriptors of their own, a number is not
+// used again before all others were, and a connection that finds the range full is closed at once
+// (libzmq sees ECONNABORTED, which it expects).
+//
+// Threads: libzmq's I/O thread calls it; the range is set before sockets are bound.
 #pragma once
 #include <cstdint>
 
 namespace headgate::accept_guard {
 
-// Connections whose descriptor would have this number or a higher one are closed at once.
-// Descriptors are numbered from the lowest free one, so at least RLIMIT_NOFILE - first stay free.
-void set_first_refused(int descriptor);
+// Clients get the descriptors from first up to, not including, end. Everything else in the process
+// has those below `first` for itself.
+void set_range(int first, int end);
 
 struct Counts {
   std::uint64_t accepted = 0;

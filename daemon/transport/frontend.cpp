@@ -82,7 +82,6 @@ tl::expected<void, std::string> Router::limit_connections() {
                                std::to_string(kClientsAtLeast) +
                                " for clients at least (raise LimitNOFILE)");
   }
-  accept_guard::set_first_refused(static_cast<int>(all - reserved / 2));
   if (all - reserved < settings_.clients_max) {
     log_.warn("clients_max_lowered", {{"configured", settings_.clients_max},
                                       {"in_force", all - reserved},
@@ -91,6 +90,8 @@ tl::expected<void, std::string> Router::limit_connections() {
     settings_.clients_max = static_cast<std::uint32_t>(all - reserved);
   }
   counts_.clients_max = settings_.clients_max;
+  const auto first = static_cast<int>(reserved);
+  accept_guard::set_range(first, first + static_cast<int>(settings_.clients_max));
   connections_.resize(all);
   return {};
 }

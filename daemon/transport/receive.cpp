@@ -105,14 +105,15 @@ Peer* Router::new_peer(std::uint32_t routing, int fd, const char* user) {
   }
   p->fd = fd;
   p->user = user;
-  p->key = read_descriptor(fd);
+  monitor_.ready(0);  // a connection that is gone already has no descriptor to look at
+  const bool open = fd >= 0 && static_cast<std::size_t>(fd) < connections_.size() &&
+                    connections_[static_cast<std::size_t>(fd)].open;
+  if (open) p->key = read_descriptor(fd);
   if (p->user == "plain:") {
     const auto uid = loopback_uid(fd);
     p->user = uid ? "uid:" + std::to_string(*uid) : "";
   }
-  if (fd >= 0 && static_cast<std::size_t>(fd) < connections_.size()) {
-    connections_[static_cast<std::size_t>(fd)].peer = p->id();
-  }
+  if (open) connections_[static_cast<std::size_t>(fd)].peer = p->id();
   const std::string where = p->key.text();
   if (p->user.empty() || !admission_.knows(p->user) ||
       !receiver_.on_peer(p->id(), {p->user, p->key.pid, where})) {
@@ -120,6 +121,7 @@ Peer* Router::new_peer(std::uint32_t routing, int fd, const char* user) {
     return p;
   }
   p->told = true;
+  if (!open) suspect(*p);
   return p;
 }
 

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
+#include <sys/stat.h>
 
 #include <array>
 #include <cstdio>
@@ -17,6 +18,9 @@ DescriptorKey read_descriptor(int fd) {
     k.length = 0;
     return k;
   }
+  struct stat s {};
+  if (::fstat(fd, &s) != 0) return k;
+  k.inode = s.st_ino;
   k.known = true;
   if (k.address.ss_family != AF_UNIX) return k;
   k.local = true;
@@ -29,7 +33,7 @@ DescriptorKey read_descriptor(int fd) {
 }
 
 bool DescriptorKey::same_as(const DescriptorKey& o) const {
-  if (!known || !o.known || local != o.local) return false;
+  if (!known || !o.known || inode != o.inode || local != o.local) return false;
   if (local) return uid == o.uid && pid == o.pid;
   return length == o.length && std::memcmp(&address, &o.address, length) == 0;
 }

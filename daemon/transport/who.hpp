@@ -13,6 +13,7 @@ namespace headgate {
 
 struct DescriptorKey {
   bool known = false;
+  std::uint64_t inode = 0;         // of the socket: no other has it while it lives
   std::uint32_t uid = 0, pid = 0;  // AF_UNIX
   sockaddr_storage address{};      // else
   socklen_t length = 0;

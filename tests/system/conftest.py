@@ -1,0 +1,29 @@
+"""System tests: the real daemon, real sockets, real files. HEADGATE_BUILD names the build."""
+
+import pathlib
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+
+from gateway import Gateway  # noqa: E402
+
+
+@pytest.fixture
+def start():
+    """start(daemon=..., grants=...) -> Gateway; all are closed at the end of the test."""
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(Gateway(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for gateway in made:
+        gateway.close()
+
+
+@pytest.fixture
+def gw(start):
+    return start()
