@@ -141,7 +141,9 @@ TEST(Stream, AMillionRowsInBoundedMemory) {
   rows += static_cast<std::int64_t>(r.body["rows"].size());
   EXPECT_EQ(rows, 1'000'000);
   EXPECT_GT(parts, 20);
+#ifndef __SANITIZE_ADDRESS__  // it keeps freed memory back
   EXPECT_LT(most - before, 32 * 1024);
+#endif
 }
 
 TEST(Stream, CancelledMidway) {
