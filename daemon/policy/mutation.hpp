@@ -14,8 +14,8 @@ enum class Mutation : std::uint8_t {
   lost_waiter,                   // a call that was to run again is forgotten
   answer_twice,                  // a call that expired is answered again by its late result
   repeat_unknown_writes,         // a write whose fate is unknown is sent again
-  drain_never_ends,              // an ended lease still counts
-  count_drifts,                  // a late completion gives no place back
+  drain_never_ends,              // what is answered while draining still counts
+  count_drifts,                  // a late completion gives no operation back
   starved_service,               // a service's turn costs it nothing, so it always has one
   count
 };

@@ -24,7 +24,7 @@ void StorePools::completed(plugin::Operation& op) {
   if (mutated(Mutation::answer_twice) && w == nullptr && op.call != nullptr) {
     answers_.answer(*op.call, Answer{});
   }
-  store_.end(op);
+  if (w != nullptr || !mutated(Mutation::count_drifts)) store_.end(op);
   if (out_of_operations_) {
     out_of_operations_ = false;
     mark_waiting_pools();
@@ -43,7 +43,7 @@ void StorePools::completed(plugin::Operation& op) {
     w->call->store_us += held.count();
     if (w->lease == nullptr) c.pool->service_time.sample(held);
   }
-  if (w != nullptr || !mutated(Mutation::count_drifts)) --c.inflight;
+  --c.inflight;
   if (c.inflight == 0) c.exclusive = false;
   c.used_at = now();
   if (done.connection == ConnState::broken) c.broken = true;

@@ -102,7 +102,6 @@ void StorePools::end_lease(Lease& l, bool by_caller, Outcome outcome) {
   c.pool->service_time.sample(now() - l.opened_at);
   c.needs_reset = true;
   c.lease = nullptr;
-  if (policy::mutated(policy::Mutation::drain_never_ends) && !by_caller) return;
   leases_.end(l);
 }
 

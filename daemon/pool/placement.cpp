@@ -72,7 +72,7 @@ void StorePools::answer(Work& w, Answer a) {
   move(w, WorkState::none);
   loop_.disarm(w.deadline_timer);
   call.attempt = nullptr;
-  works_.give(w);
+  if (!mutated(Mutation::drain_never_ends) || !draining_) works_.give(w);
   ++counters_.answered;
   answers_.answer(call, std::move(a));
 }

@@ -21,9 +21,9 @@ Caller& World::new_caller(Peer& p, std::uint32_t peer, Verb verb) {
   if (calm_) timeout = Micros(20'000'000);
   c.call.deadline = loop_.now() + timeout;
   if (!calm_ && dice_.chance(0.01)) c.call.deadline = kNever;
-  static constexpr std::string_view kNames[] = {"put",   "set",       "keyed",  "get",
-                                                "pop",   "stream",    "upload", "begin",
-                                                "write", "commit",    "rollback", "bad"};
+  static constexpr std::string_view kNames[] = {"put",   "set",    "keyed",    "get",
+                                                "pop",   "stream", "upload",   "begin",
+                                                "write", "commit", "rollback", "bad"};
   c.call.verb = kNames[static_cast<std::size_t>(verb)];
   c.call.access = verb == Verb::get || verb == Verb::stream
                       ? (dice_.chance(0.5) ? Access::read : Access::write)
@@ -56,11 +56,11 @@ void World::start(Caller& c) {
 void World::arrive(std::uint32_t peer, bool flood) {
   Peer& p = peers_[peer];
   if (!p.alive || draining_) return;
-  static constexpr Verb kMix[] = {Verb::put,   Verb::put,   Verb::put,    Verb::set,  Verb::keyed,
-                                  Verb::get,   Verb::get,   Verb::pop,    Verb::stream,
-                                  Verb::begin, Verb::upload, Verb::get,   Verb::bad};
-  Verb verb = flood ? (dice_.chance(0.5) ? Verb::put : Verb::get)
-                    : kMix[dice_.below(std::size(kMix))];
+  static constexpr Verb kMix[] = {Verb::put,    Verb::put, Verb::put, Verb::set,    Verb::keyed,
+                                  Verb::get,    Verb::get, Verb::pop, Verb::stream, Verb::begin,
+                                  Verb::upload, Verb::get, Verb::bad};
+  Verb verb =
+      flood ? (dice_.chance(0.5) ? Verb::put : Verb::get) : kMix[dice_.below(std::size(kMix))];
   const bool can_lease = std::any_of(lanes_.begin(), lanes_.end(),
                                      [](const auto& l) { return l.lease && !l.read_only; });
   if (!can_lease && (verb == Verb::begin || verb == Verb::stream || verb == Verb::upload)) {
@@ -161,8 +161,10 @@ void World::answer(Call& call, Answer a) {
   // What the transport may do when it sends: find the peer gone, or hand over its next request.
   if (in_answer_ || calm_) return;
   in_answer_ = true;
-  if (dice_.chance(fault_rate_ / 20)) kill_peer(c.peer);
-  else if (dice_.chance(0.03) && !over_) arrive(c.peer, false);
+  if (dice_.chance(fault_rate_ / 20))
+    kill_peer(c.peer);
+  else if (dice_.chance(0.03) && !over_)
+    arrive(c.peer, false);
   in_answer_ = false;
 }
 
@@ -192,8 +194,8 @@ void World::check_answer(Caller& c) {
       c.answered_at > c.call.deadline) {
     violated("answered after its deadline");
   }
-  if (c.unknown_seen && c.verb == Verb::put && !c.call.idempotent && a.outcome != Outcome::unknown &&
-      c.call.attempts == 1) {
+  if (c.unknown_seen && c.verb == Verb::put && !c.call.idempotent &&
+      a.outcome != Outcome::unknown && c.call.attempts == 1) {
     violated("an unknown attempt became something else without a proof");
   }
   if (calm_ && a.code != Code::ok && c.verb != Verb::bad && c.verb != Verb::pop &&
@@ -245,7 +247,8 @@ void World::check_overdue() {
 
 namespace {
 std::uint64_t queue_key(const plugin::Route& r, const plugin::LaneInfo& lane, Access access) {
-  if (lane.per_store) access = lane.read_only || access == Access::read ? Access::read : Access::write;
+  if (lane.per_store)
+    access = lane.read_only || access == Access::read ? Access::read : Access::write;
   return (static_cast<std::uint64_t>(r.lane) << 16) | (static_cast<std::uint64_t>(access) << 8) |
          static_cast<std::uint64_t>(r.endpoint + 1);
 }
@@ -274,8 +277,7 @@ void World::forget_waiting(Caller& c) {
 void World::note_turn(Caller& c, const plugin::Route& r) {
   auto& flows = turns_[queue_key(r, lanes_[r.lane], c.call.access)];
   flows.resize(weights_.size());
-  say("  turn of #%lu in queue %lx", index_of(c.call),
-      queue_key(r, lanes_[r.lane], c.call.access));
+  say("  turn of #%lu in queue %lx", index_of(c.call), queue_key(r, lanes_[r.lane], c.call.access));
   forget_waiting(c);
   flows[c.call.share.service].passed_over = 0;
   double all = 0;

@@ -2,7 +2,8 @@
 //
 //   simulator [--schedules N] [--from SEED] [--processes P]   runs seeds SEED .. SEED+N-1
 //   simulator --seed N                                        replays one, with its trace
-//   simulator --mutation NAME [--schedules N]                 succeeds when it finds the planted bug
+//   simulator --mutation NAME [--schedules N]                 succeeds when it finds the planted
+//   bug
 //
 // Exit: 0 when every schedule held (or the bug was found), 1 otherwise; the seed is printed.
 #include <sys/wait.h>
@@ -73,14 +74,15 @@ std::string run_one(std::uint64_t seed, bool trace, Totals& totals) {
 }
 
 void print(const Totals& t) {
-  std::printf("%lu schedules, %.0f events each (at least %lu), %lu calls: %lu ok, "
-              "not_sent %lu rejected %lu rolled_back %lu applied %lu unknown %lu\n"
-              "retries %lu, late %lu, leases %lu (expired %lu), resets %lu, connects %lu, "
-              "breaker opened %lu, waits %lu, reroutes %lu\n",
-              t.schedules, static_cast<double>(t.events) / static_cast<double>(t.schedules),
-              t.fewest_events, t.calls, t.ok, t.outcomes[0], t.outcomes[1], t.outcomes[2],
-              t.outcomes[3], t.outcomes[4], t.retries, t.late, t.leases, t.expired, t.resets,
-              t.connects, t.opened, t.waits, t.reroutes);
+  std::printf(
+      "%lu schedules, %.0f events each (at least %lu), %lu calls: %lu ok, "
+      "not_sent %lu rejected %lu rolled_back %lu applied %lu unknown %lu\n"
+      "retries %lu, late %lu, leases %lu (expired %lu), resets %lu, connects %lu, "
+      "breaker opened %lu, waits %lu, reroutes %lu\n",
+      t.schedules, static_cast<double>(t.events) / static_cast<double>(t.schedules),
+      t.fewest_events, t.calls, t.ok, t.outcomes[0], t.outcomes[1], t.outcomes[2], t.outcomes[3],
+      t.outcomes[4], t.retries, t.late, t.leases, t.expired, t.resets, t.connects, t.opened,
+      t.waits, t.reroutes);
 }
 
 int run_many(std::uint64_t from, std::uint64_t n) {
@@ -120,7 +122,8 @@ int run_processes(std::uint64_t from, std::uint64_t n, std::uint64_t processes) 
 int find_mutation(const std::string& name, std::uint64_t from, std::uint64_t n) {
 #ifdef HEADGATE_MUTATIONS
   for (std::size_t i = 1; i < std::size(kMutations); ++i) {
-    if (name == kMutations[i]) headgate::policy::planted = static_cast<headgate::policy::Mutation>(i);
+    if (name == kMutations[i])
+      headgate::policy::planted = static_cast<headgate::policy::Mutation>(i);
   }
   if (headgate::policy::planted == headgate::policy::Mutation::none) {
     std::printf("no such mutation: %s\n", name.c_str());
@@ -159,11 +162,16 @@ int main(int argc, char** argv) {
       std::printf("%s\n", what.empty() ? "it held" : ("VIOLATED: " + what).c_str());
       return what.empty() ? 0 : 1;
     }
-    if (option == "--schedules") schedules = std::strtoull(value.c_str(), nullptr, 10);
-    else if (option == "--from") from = std::strtoull(value.c_str(), nullptr, 10);
-    else if (option == "--processes") processes = std::strtoull(value.c_str(), nullptr, 10);
-    else if (option == "--mutation") mutation = value;
-    else return std::printf("unknown option %s\n", option.c_str()), 2;
+    if (option == "--schedules")
+      schedules = std::strtoull(value.c_str(), nullptr, 10);
+    else if (option == "--from")
+      from = std::strtoull(value.c_str(), nullptr, 10);
+    else if (option == "--processes")
+      processes = std::strtoull(value.c_str(), nullptr, 10);
+    else if (option == "--mutation")
+      mutation = value;
+    else
+      return std::printf("unknown option %s\n", option.c_str()), 2;
   }
   if (!mutation.empty()) return find_mutation(mutation, from, schedules);
   std::printf("seeds from %lu\n", from);

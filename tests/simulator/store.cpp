@@ -36,7 +36,8 @@ void SimLink::submit(std::span<Operation* const> operations) {
     take(op);
     if (op.call == nullptr) world.violated("submitted for nobody");
     const Caller& c = world.callers_[op.caller];
-    if (dirty && transaction < 0 && op.lease == 0) world.violated("a leased connection serves without a reset");
+    if (dirty && transaction < 0 && op.lease == 0)
+      world.violated("a leased connection serves without a reset");
     if (transaction >= 0 && (op.lease == 0 || (holder != 0 && holder != op.lease))) {
       world.violated("two leases on one connection");
     }
@@ -260,19 +261,24 @@ void World::apply_effect(SimOperation& op) {
     case Verb::get:
     case Verb::stream:
     case Verb::begin:
-    case Verb::rollback: return;
+    case Verb::rollback:
+      return;
     case Verb::commit:
-      if (op.link->transaction >= 0) settle_transaction(*op.link, true);
+      if (op.link->transaction < 0) return;  // undone before, with its connection
+      settle_transaction(*op.link, true);
       c.effects = 1;
       return;
     case Verb::keyed:  // the store knows the key
-    case Verb::set: c.effects = 1; return;
+    case Verb::set:
+      c.effects = 1;
+      return;
     case Verb::statement:
       if (op.link->transaction >= 0) {
         transactions_[static_cast<std::size_t>(op.link->transaction)].written.push_back(op.caller);
       }
       return;
-    default: ++c.effects;
+    default:
+      ++c.effects;
   }
 }
 
@@ -299,10 +305,22 @@ bool World::trouble(SimLink& l, SimOperation& op, Done& d) {
   d.fault.code = Code::store_error;
   d.fault.retry_after_ms = dice_.chance(0.3) ? static_cast<std::uint32_t>(dice_.below(200)) : 0;
   switch (dice_.below(10)) {
-    case 0: d.fault.outcome = Outcome::rejected; d.fault.retry = Retry::never; break;
-    case 1: d.fault.outcome = Outcome::rejected; d.fault.retry = Retry::backoff; break;
-    case 2: d.fault.outcome = Outcome::rejected; d.fault.retry = Retry::same_connection; break;
-    case 3: d.fault.outcome = Outcome::rejected; d.fault.retry = Retry::reroute; break;
+    case 0:
+      d.fault.outcome = Outcome::rejected;
+      d.fault.retry = Retry::never;
+      break;
+    case 1:
+      d.fault.outcome = Outcome::rejected;
+      d.fault.retry = Retry::backoff;
+      break;
+    case 2:
+      d.fault.outcome = Outcome::rejected;
+      d.fault.retry = Retry::same_connection;
+      break;
+    case 3:
+      d.fault.outcome = Outcome::rejected;
+      d.fault.retry = Retry::reroute;
+      break;
     case 4:
       d.fault.outcome = Outcome::rolled_back;
       d.fault.retry = Retry::backoff;
@@ -327,8 +345,10 @@ bool World::trouble(SimLink& l, SimOperation& op, Done& d) {
       break;
     default:
       lose(op, d);
-      if (dice_.chance(0.2)) d.connection = ConnState::clean;  // a commit that was interrupted
-      else l.dead = true;
+      if (dice_.chance(0.2))
+        d.connection = ConnState::clean;  // a commit that was interrupted
+      else
+        l.dead = true;
   }
   if (op.asks && d.fault.outcome != Outcome::unknown && d.fault.outcome != Outcome::not_sent) {
     d.fault.outcome = Outcome::rejected;
@@ -344,12 +364,20 @@ bool World::trouble(SimLink& l, SimOperation& op, Done& d) {
 void World::execute_in_transaction(SimLink& l, SimOperation& op, Done& d) {
   const Caller& c = callers_[op.caller];
   switch (c.verb) {
-    case Verb::begin: d.lease = LeaseState::open; return;
+    case Verb::begin:
+      d.lease = LeaseState::open;
+      return;
     case Verb::stream:
     case Verb::upload:
-    case Verb::commit: apply_effect(op); return;
-    case Verb::rollback: settle_transaction(l, false); return;
-    default: apply_effect(op); d.lease = LeaseState::open;
+    case Verb::commit:
+      apply_effect(op);
+      return;
+    case Verb::rollback:
+      settle_transaction(l, false);
+      return;
+    default:
+      apply_effect(op);
+      d.lease = LeaseState::open;
   }
 }
 

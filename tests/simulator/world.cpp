@@ -143,8 +143,12 @@ void World::deliver(const Event& e) {
                : found->second;
   };
   switch (e.kind) {
-    case Kind::arrive: arrive(static_cast<std::uint32_t>(e.a), e.b == 1); break;
-    case Kind::statement: next_statement(static_cast<std::uint32_t>(e.a)); break;
+    case Kind::arrive:
+      arrive(static_cast<std::uint32_t>(e.a), e.b == 1);
+      break;
+    case Kind::statement:
+      next_statement(static_cast<std::uint32_t>(e.a));
+      break;
     case Kind::complete:
       if (SimOperation* op = operation()) complete(*op);
       break;
@@ -167,7 +171,9 @@ void World::deliver(const Event& e) {
         events_->upload_credit(*op, c.pieces + 2);
       }
       break;
-    case Kind::piece: send_piece(callers_[e.a]); break;
+    case Kind::piece:
+      send_piece(callers_[e.a]);
+      break;
     case Kind::credit: {
       Caller& c = callers_[e.a];
       if (c.answered) break;
@@ -223,7 +229,9 @@ void World::deliver(const Event& e) {
       if (dice_.chance(0.5)) events_->lost(l->request.ticket, f);
       break;
     }
-    case Kind::wake: events_->wake(e.a); break;
+    case Kind::wake:
+      events_->wake(e.a);
+      break;
     case Kind::give_up: {
       Caller& c = callers_[e.a];
       if (c.answered) break;
@@ -231,18 +239,31 @@ void World::deliver(const Event& e) {
       if (!c.answered) violated("given up and not answered");
       break;
     }
-    case Kind::peer_dies: kill_peer(static_cast<std::uint32_t>(e.a)); break;
+    case Kind::peer_dies:
+      kill_peer(static_cast<std::uint32_t>(e.a));
+      break;
     case Kind::weather: {
       Server& s = servers_[dice_.below(servers_.size())];
       s = {};
-      switch (dice_.below(8)) {
+      switch (dice_.below(10)) {
         case 0:
-        case 1: s.up = false; break;
-        case 2: s.hangs = true; break;
-        case 3: s.refuses_login = true; break;
-        case 4: s.wrong_role = true; break;
-        case 5: s.broken_for_good = true; break;
-        default: break;  // well again
+        case 1:
+          s.up = false;
+          break;
+        case 2:
+          s.hangs = true;
+          break;
+        case 3:
+          s.refuses_login = true;
+          break;
+        case 4:
+          s.wrong_role = true;
+          break;
+        case 5:
+          s.broken_for_good = true;
+          break;
+        default:
+          break;  // well again
       }
       say("weather: up %d hangs %d login %d role %d", s.up, s.hangs, !s.refuses_login,
           !s.wrong_role);

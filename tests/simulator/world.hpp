@@ -1,5 +1,5 @@
-// World is one random schedule: services that call, a store that serves, fails, hangs and heals, and
-// between them the real pools, in virtual time.
+// World is one random schedule: services that call, a store that serves, fails, hangs and heals,
+// and between them the real pools, in virtual time.
 //
 // What it checks, while it runs and at its end:
 //   leases    a connection never has two; nobody else's operation runs on a leased one, or before
@@ -58,7 +58,18 @@ class Dice final : public pool::Random {
 class World;
 
 enum class Verb : std::uint8_t {
-  put, set, keyed, get, pop, stream, upload, begin, statement, commit, rollback, bad
+  put,
+  set,
+  keyed,
+  get,
+  pop,
+  stream,
+  upload,
+  begin,
+  statement,
+  commit,
+  rollback,
+  bad
 };
 
 // A transaction as the store sees it.
@@ -76,8 +87,8 @@ struct Caller {
   bool started = false, answered = false, unknown_seen = false, placed = false;
   Answer answer;
   TimePoint answered_at{};
-  std::uint32_t effects = 0;         // how often the store has done it
-  std::int64_t transaction = -1;     // index
+  std::uint32_t effects = 0;      // how often the store has done it
+  std::int64_t transaction = -1;  // index
   std::uint64_t parts = 0, pieces = 0, piece_credit = 0;
   bool last_sent = false;
 };
@@ -87,14 +98,14 @@ struct Peer {
   std::uint32_t service = 0;
   bool alive = true;
   std::uint64_t next_request = 1;
-  std::int64_t begin = -1;           // caller that opened (or opens) its transaction
+  std::int64_t begin = -1;  // caller that opened (or opens) its transaction
   std::uint32_t statements_left = 0;
 };
 
 struct SimLink;
 
 struct SimOperation : Operation {
-  bool live = false;        // begun and not ended
+  bool live = false;  // begun and not ended
   bool submitted_once = false;
   bool done_once = false;
   SimLink* link = nullptr;
@@ -125,13 +136,13 @@ struct SimLink final : plugin::Link {
   std::uint64_t number;
   std::vector<SimOperation*> open;
   std::uint32_t cancels = 0;
-  bool own = false;             // a reset or check runs
-  bool dead = false;            // the server is gone: nothing succeeds any more
+  bool own = false;   // a reset or check runs
+  bool dead = false;  // the server is gone: nothing succeeds any more
   bool closing = false, closed = false;
-  bool dirty = false;           // was leased, and not reset since
-  std::int64_t transaction = -1;     // open on it
-  std::uint64_t holder = 0;          // lease id of its calls, once one is known
-  std::size_t opener = SIZE_MAX;     // caller that opened it
+  bool dirty = false;             // was leased, and not reset since
+  std::int64_t transaction = -1;  // open on it
+  std::uint64_t holder = 0;       // lease id of its calls, once one is known
+  std::size_t opener = SIZE_MAX;  // caller that opened it
 };
 
 class World final : private Answers, private plugin::Store {
@@ -152,8 +163,24 @@ class World final : private Answers, private plugin::Store {
   friend struct SimLink;
 
   enum class Kind : std::uint8_t {
-    arrive, complete, opened, open_failed, closed, cancel_returned, wake, lost, part, piece_credit,
-    piece, credit, give_up, peer_dies, weather, statement, drain, apply
+    arrive,
+    complete,
+    opened,
+    open_failed,
+    closed,
+    cancel_returned,
+    wake,
+    lost,
+    part,
+    piece_credit,
+    piece,
+    credit,
+    give_up,
+    peer_dies,
+    weather,
+    statement,
+    drain,
+    apply
   };
   struct Event {
     TimePoint at;
@@ -201,7 +228,8 @@ class World final : private Answers, private plugin::Store {
 
   // What the store does (store.cpp)
   struct Server {
-    bool up = true, hangs = false, refuses_login = false, wrong_role = false, broken_for_good = false;
+    bool up = true, hangs = false, refuses_login = false, wrong_role = false,
+         broken_for_good = false;
   };
   void serve(SimLink& l, SimOperation& op);
   void execute(SimLink& l, SimOperation& op, plugin::Done& d);
@@ -228,7 +256,7 @@ class World final : private Answers, private plugin::Store {
   std::priority_queue<Event> events_due_;
   std::uint64_t order_ = 0;
 
-  bool calm_ = false;        // no faults: then everybody must be served
+  bool calm_ = false;  // no faults: then everybody must be served
   double fault_rate_ = 0;
   bool draining_ = false, over_ = false, failed_ = false, in_answer_ = false;
   std::uint32_t generation_ = 0;

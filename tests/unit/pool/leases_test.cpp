@@ -176,7 +176,7 @@ TEST_F(LeaseTest, AWriterTransactionWaitsForTheBatchAndThenHoldsTheWriter) {
   (void)start("put");
   l = &accept();
   tx = &start("begin");
-  (void)start("put", 1);
+  (void)start("put");
   EXPECT_EQ(l->open.size(), 1u);
   complete(*l);
   ASSERT_EQ(l->open.size(), 1u);
