@@ -15,6 +15,7 @@ namespace {
 std::atomic<int> range_first{0};
 std::atomic<int> range_end{INT_MAX};
 std::atomic<int> range_next{0};
+std::atomic<bool> closed{false};
 std::atomic<int> spare{-1};  // given up to accept and close a connection when none is left
 std::atomic<std::uint64_t> accepted{0};
 std::atomic<std::uint64_t> refused{0};
@@ -28,6 +29,7 @@ int refuse(int fd) {
 
 // The same connection under the next free number of the range, or -1.
 int place(int fd) {
+  if (closed.load(std::memory_order_relaxed)) return -1;
   const int first = range_first.load(std::memory_order_relaxed);
   const int end = range_end.load(std::memory_order_relaxed);
   for (const int from : {range_next.load(std::memory_order_relaxed), first}) {
@@ -78,8 +80,11 @@ void set_range(int first, int end) {
   range_first.store(first);
   range_next.store(first);
   range_end.store(end);
+  closed.store(false);
   if (spare.load() < 0) spare.store(::open("/dev/null", O_RDONLY | O_CLOEXEC));
 }
+
+void close_doors() { closed.store(true); }
 
 Counts counts() { return {accepted.load(), refused.load()}; }
 

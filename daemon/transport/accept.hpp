@@ -17,6 +17,10 @@ namespace headgate::accept_guard {
 // has those below `first` for itself.
 void set_range(int first, int end);
 
+// From now on every new connection is closed at once: a drain. (zmq_unbind would end the connections
+// that are there as well.)
+void close_doors();
+
 struct Counts {
   std::uint64_t accepted = 0;
   std::uint64_t refused = 0;

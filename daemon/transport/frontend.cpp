@@ -132,7 +132,7 @@ tl::expected<void, std::string> Router::make_socket() {
   option(ZMQ_BACKLOG, 1024);
   option(ZMQ_RCVHWM, 1000);
   option(ZMQ_SNDHWM, 1000);
-  option(ZMQ_IPV6, 1);
+  option(ZMQ_IPV6, settings_.tcp.find('[') == std::string::npos ? 0 : 1);
   option(ZMQ_HANDSHAKE_IVL, 5'000);
   option(ZMQ_HEARTBEAT_IVL, 30'000);
   option(ZMQ_HEARTBEAT_TIMEOUT, 30'000);
@@ -211,12 +211,8 @@ tl::expected<void, std::string> Router::listen_tcp() {
 }
 
 void Router::stop_listening() {
-  for (std::string* address : {&ipc_address_, &tcp_address_}) {
-    if (!address->empty()) zmq_unbind(socket_, address->c_str());
-    address->clear();
-  }
+  accept_guard::close_doors();
   ipc_.hide();
-  touched_ = true;
 }
 
 FrontendCounts Router::counts() const {

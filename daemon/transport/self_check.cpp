@@ -10,7 +10,6 @@
 namespace headgate {
 namespace {
 
-constexpr const char* kMonitor = "inproc://headgate.self-check";
 constexpr int kPatienceMs = 5'000;
 
 struct Socket {
@@ -39,7 +38,12 @@ std::uint16_t read_event(void* monitor) {
 tl::expected<void, std::string> check_stranger_is_refused(void* context, Zap& zap,
                                                           const std::string& endpoint,
                                                           const std::string& server_key) {
+  // A name of its own: libzmq gives one back some time after it was closed.
+  static int checks = 0;
+  const std::string watched = "inproc://headgate.self-check." + std::to_string(++checks);
   Socket stranger(context, ZMQ_DEALER);
+  const int ipv6 = endpoint.find('[') == std::string::npos ? 0 : 1;
+  zmq_setsockopt(stranger.s, ZMQ_IPV6, &ipv6, sizeof ipv6);
   const int never = -1;
   zmq_setsockopt(stranger.s, ZMQ_RECONNECT_IVL, &never, sizeof never);
   if (!server_key.empty()) {
@@ -52,12 +56,12 @@ tl::expected<void, std::string> check_stranger_is_refused(void* context, Zap& za
     zmq_setsockopt(stranger.s, ZMQ_CURVE_PUBLICKEY, own, 40);
     zmq_setsockopt(stranger.s, ZMQ_CURVE_SECRETKEY, secret, 40);
   }
-  zmq_socket_monitor(stranger.s, kMonitor,
+  zmq_socket_monitor(stranger.s, watched.c_str(),
                      ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |
                          ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_CONNECT_DELAYED |
                          ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL);
   Socket monitor(context, ZMQ_PAIR);
-  zmq_connect(monitor.s, kMonitor);
+  zmq_connect(monitor.s, watched.c_str());
   zmq_connect(stranger.s, endpoint.c_str());
   for (int waited = 0; waited < kPatienceMs;) {
     zmq_pollitem_t items[] = {{zap.socket(), 0, ZMQ_POLLIN, 0}, {monitor.s, 0, ZMQ_POLLIN, 0}};

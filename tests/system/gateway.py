@@ -97,6 +97,7 @@ access = "admin"
 
     def start(self, wait: bool = True):
         log = open(self.log_file, "ab")
+        before = self.log().count("event=ready")
 
         def limit():
             if self.nofile:
@@ -106,8 +107,8 @@ access = "admin"
                                         stdout=log, stderr=log, preexec_fn=limit)
         log.close()
         if wait:
-            until(lambda: "event=ready" in self.log() or self.process.poll() is not None,
-                  what="ready")
+            until(lambda: self.log().count("event=ready") > before
+                  or self.process.poll() is not None, what="ready")
             assert self.process.poll() is None, self.log()
 
     def log(self) -> str:
