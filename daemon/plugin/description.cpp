@@ -261,6 +261,12 @@ Description read(Bytes map, const hg_plugin& plugin) {
   if (d.kinds.empty()) throw Wrong{"describe: has no `kinds`"};
   if (d.lanes.empty()) throw Wrong{"describe: has no `lanes`"};
   if (d.options.size() > kOptionsMax) throw Wrong{"describe: has too many options"};
+  for (const LaneInfo& l : d.lanes) {
+    if (l.connections_option.empty()) continue;
+    const Option* o = d.option(l.connections_option);
+    if (o == nullptr || o->type != Option::Type::integer)
+      throw Wrong{in("lane `" + l.name + "`", "`connections_option` names no int option")};
+  }
   unique(d.lanes, "lane", [](const LaneInfo& l) { return std::string_view(l.name); });
   unique(d.kinds, "kind", [](const Kind& k) { return std::string_view(k.kind); });
   check_functions(d, plugin);

@@ -94,6 +94,8 @@ TEST(Describe, WrongEntriesAreNamed) {
   expect(why(table("lanes", lane_with("cancel", [](Writer& w) { w.str("maybe"); }))), "\"none\" or \"operation\"");
   expect(why(table("lanes", lane_with("lease", number(1)))), "`lease` has the wrong type");
   expect(why(table("lanes", lane_with("lease", [](Writer& w) { w.boolean(false); }))), "conn_io");
+  expect(why(table("lanes", lane_with("connections_option", [](Writer& w) { w.str("readers"); }))),
+         "lane `one`: `connections_option` names no int option");
   expect(why(table("kinds", [](Writer& w) {
            w.array(1); w.map(2);
            w.str("kind"); w.str("sql");
