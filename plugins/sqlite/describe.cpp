@@ -39,7 +39,9 @@ constexpr VerbEntry kSql[] = {
 
 constexpr std::string_view kSqlCapabilities[] = {
     "transactions", "savepoints", "streams",    "copy",      "introspect", "returning",
-    "explain",      "backup",     "idempotency", "read_only", "named_statements"};
+    "explain",      "backup",     "idempotency", "read_only", "named_statements",
+    "last_id",      "recursive",  "cancel",      "transactional_ddl", "deferred_constraints",
+    "strict_types"};
 
 void lane(proto::Writer& w, std::string_view name, std::int64_t connections, std::int64_t connections_max,
           std::string_view per, std::int64_t batch, bool read_only, std::string_view option) {

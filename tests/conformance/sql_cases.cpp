@@ -352,7 +352,7 @@ CASE(read_only_option, "sql.read_only_option", "sql", V("query", "execute"), V()
   expect_eq(scalar(x, "select count(*) from " + t.name), 0, "nothing was written");
 }
 
-CASE(named_statement, "sql.run_named", "sql", V("run"), V("statements")) {
+CASE(named_statement, "sql.run_named", "sql", V("run"), V("named_statements")) {
   const Reply none = x.caller->call("run", {{"name", "no_such_statement"}});
   expect_code(none, Code::not_found, "an unknown name");
   const Reply r = x.caller->call("run", {{"name", "conformance_add"}, {"params", {2, 3}}});

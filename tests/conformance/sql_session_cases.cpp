@@ -353,7 +353,7 @@ CASE(copy_out, "sql.copy_out", "sql", V("copy_out"), V("copy")) {
   expect_eq(n, 500, "rows");
 }
 
-CASE(replay_once, "idem.replay_once", "sql", V("execute"), V("idempotency_keys")) {
+CASE(replay_once, "idem.replay_once", "sql", V("execute"), V("idempotency")) {
   const Table t(x);
   Options o;
   o.key = x.unique + "-key";
