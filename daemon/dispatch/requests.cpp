@@ -1,6 +1,7 @@
 // A request's way in: hello said? store and verb known? granted? time left? room? Then it is a call.
 #include <algorithm>
 #include <cmath>
+#include <string>
 #include <utility>
 
 #include "daemon/dispatch/dispatcher.hpp"
@@ -95,19 +96,25 @@ void Dispatcher::on_request(PeerState& p, const proto::Request& f, RequestBytes*
     return refuse(Code::draining, "this gateway takes no new work", 1);
   }
   const std::uint32_t at = store_names_.find(f.store);
-  if (at == access::NameTable::kNone) return refuse(Code::not_found, "there is no such store");
+  if (at == access::NameTable::kNone) {
+    return refuse(Code::not_found, "there is no store `" + std::string(f.store) + "`");
+  }
   StoreEntry& store = *stores_[at];
   const access::Grant& grant = p.own && at == access::kBuiltinStore
                                    ? policy_->own_grant()
                                    : policy_->grant(p.service, at);
-  if (grant.empty()) return refuse(Code::denied, "no grant on this store");
+  if (grant.empty()) {
+    return refuse(Code::denied, "no grant on the store `" + std::string(f.store) + "`");
+  }
   const std::uint32_t v = store.verbs.find(f.verb);
   if (v == access::NameTable::kNone) {
-    return refuse(Code::unsupported, "this store has no such verb");
+    return refuse(Code::unsupported, "this store has no verb `" + std::string(f.verb) + "`");
   }
   const access::Verb& verb = store.verbs[v];
   const int r = grant.rule_for(v);
-  if (r < 0) return refuse(Code::denied, "no grant for this verb");
+  if (r < 0) {
+    return refuse(Code::denied, "no grant for `" + std::string(f.verb) + "` on this store");
+  }
   const access::Rule& rule = grant.rule(r);
   if (f.options.fetch != 0 && !verb.streams) {
     return refuse(Code::invalid, "option `fetch`: this verb does not stream");
