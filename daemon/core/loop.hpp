@@ -52,7 +52,9 @@ class Loop : public Clock {
   static constexpr std::uint32_t kReadable = 1;
   static constexpr std::uint32_t kWritable = 2;
 
-  // now(): read once a turn.
+  // now(): read once a turn. refresh(): read again, where the age of something depends on it: a
+  // process may have been stopped in the middle of a turn.
+  virtual void refresh() {}
   virtual void arm(Timer& t, TimePoint at) = 0;  // moves it if armed already
   virtual void disarm(Timer& t) = 0;
   virtual void watch(Watcher& w, int fd, std::uint32_t events) = 0;  // events 0: stop watching

@@ -145,6 +145,8 @@ void UvLoop::watch(Watcher& w, int fd, std::uint32_t events) {
   });
 }
 
+void UvLoop::refresh() { now_ = clock_now(); }
+
 // The flag `sleeping_` saves the eventfd where the loop is awake anyway: it is set before the list
 // is looked at for the last time, so a task is either seen there or its poster sees the flag.
 void UvLoop::post(Task& t) {

@@ -41,6 +41,7 @@ class UvLoop final : public Loop {
   void on_signal(int signal, Task& task);
 
   [[nodiscard]] TimePoint now() const override { return now_; }
+  void refresh() override;
   void arm(Timer& t, TimePoint at) override { timers_.arm(t, at); }
   void disarm(Timer& t) override { timers_.disarm(t); }
   void watch(Watcher& w, int fd, std::uint32_t events) override;

@@ -28,6 +28,7 @@ void Router::take_in() {
   int left = kDrain;
   while (left > 0) {
     ready_ = touched_ = false;
+    loop_.refresh();
     while (left > 0 && receive_one()) --left;
     if (touched_ || left == 0) continue;
     if (parked_.empty()) return;

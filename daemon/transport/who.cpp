@@ -53,7 +53,7 @@ std::string DescriptorKey::text() const {
 
 namespace {
 
-// "0100007F:1F90" as /proc/net/tcp writes an address: words in the host's byte order, then the port.
+// "0100007F:1F90" as /proc/self/net/tcp writes an address: words in the host's byte order, then the port.
 std::string table_form(const sockaddr_storage& s) {
   char text[64];
   if (s.ss_family == AF_INET) {
@@ -87,7 +87,7 @@ std::optional<std::uint32_t> loopback_uid(int fd) {
   size = sizeof mine;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&mine), &size) != 0) return std::nullopt;
   if (!loopback(peer) || !loopback(mine)) return std::nullopt;
-  const char* table = peer.ss_family == AF_INET ? "/proc/net/tcp" : "/proc/net/tcp6";
+  const char* table = peer.ss_family == AF_INET ? "/proc/self/net/tcp" : "/proc/self/net/tcp6";
   const std::unique_ptr<FILE, int (*)(FILE*)> f(std::fopen(table, "re"), &std::fclose);
   if (f == nullptr) return std::nullopt;
   const std::string local = table_form(peer);  // the peer's end is local to the peer
