@@ -60,7 +60,8 @@ Value divide(const Value& a, const Value& b) {
 }
 
 Value modulo(const Value& a, const Value& b) {
-  if (either(a, b, Tag::decimal)) return Value::decimal(remainder(decimal_operand(a), decimal_operand(b)));
+  if (either(a, b, Tag::decimal))
+    return Value::decimal(remainder(decimal_operand(a), decimal_operand(b)));
   if (either(a, b, Tag::floating)) return Value::floating(std::fmod(a.to_double(), b.to_double()));
   if (b.as_int() == -1) return integer_result(a, b, 0);
   return integer_result(a, b, a.as_int() % b.as_int());
@@ -69,7 +70,8 @@ Value modulo(const Value& a, const Value& b) {
 void Sum::add_double(double d) {
   // Neumaier's sum: what the addition loses is kept apart.
   const double t = real_ + d;
-  if (std::isfinite(t)) lost_ += std::fabs(real_) >= std::fabs(d) ? (real_ - t) + d : (d - t) + real_;
+  if (std::isfinite(t))
+    lost_ += std::fabs(real_) >= std::fabs(d) ? (real_ - t) + d : (d - t) + real_;
   real_ = t;
 }
 

@@ -35,8 +35,9 @@ Interval point(const Value& v) {
 Edge type_edge(Tag tag) { return {std::string(1, static_cast<char>(key_rank(tag))), true, true}; }
 
 Intervals sorted(Intervals in) {
-  std::sort(in.begin(), in.end(),
-            [](const Interval& a, const Interval& b) { return low_bytes(a.low) < low_bytes(b.low); });
+  std::sort(in.begin(), in.end(), [](const Interval& a, const Interval& b) {
+    return low_bytes(a.low) < low_bytes(b.low);
+  });
   Intervals out;
   for (Interval& i : in) {
     if (out.empty() || high_bytes(out.back().high) <= low_bytes(i.low)) {

@@ -47,12 +47,13 @@ WriteResult run_operation(DocumentCall& c, const std::string& op, const Value& b
   }
   if (op == "update_one" || op == "update_many") {
     only(body, op, {"filter", "update", "upsert"});
-    return update_documents(c, part(body, op, "filter"), part(body, op, "update"), op == "update_many",
-                            upsert_of(body, op));
+    return update_documents(c, part(body, op, "filter"), part(body, op, "update"),
+                            op == "update_many", upsert_of(body, op));
   }
   if (op == "replace_one") {
     only(body, op, {"filter", "replacement", "upsert"});
-    return replace_document(c, part(body, op, "filter"), part(body, op, "replacement"), upsert_of(body, op));
+    return replace_document(c, part(body, op, "filter"), part(body, op, "replacement"),
+                            upsert_of(body, op));
   }
   if (op == "delete_one" || op == "delete_many") {
     only(body, op, {"filter"});

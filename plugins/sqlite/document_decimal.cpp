@@ -236,7 +236,8 @@ std::string Decimal::text() const {
   if (exponent_ == 0) return out + digits;
   const std::size_t places = static_cast<std::size_t>(-exponent_);
   if (digits.size() <= places) digits.insert(0, places - digits.size() + 1, '0');
-  return out + digits.substr(0, digits.size() - places) + "." + digits.substr(digits.size() - places);
+  return out + digits.substr(0, digits.size() - places) + "." +
+         digits.substr(digits.size() - places);
 }
 
 double Decimal::to_double() const {
@@ -293,7 +294,8 @@ Decimal operator+(const Decimal& a, const Decimal& b) {
   if (high.negative_ == low.negative_)
     return Decimal::make(high.negative_, to_digits(h + l), exponent, more);
   if (h == l && !more) return Decimal::make(false, "0", exponent);
-  if (h > l) return Decimal::make(high.negative_, to_digits(h - l - (more ? 1 : 0)), exponent, more);
+  if (h > l)
+    return Decimal::make(high.negative_, to_digits(h - l - (more ? 1 : 0)), exponent, more);
   return Decimal::make(low.negative_, to_digits(l - h), exponent, more);
 }
 

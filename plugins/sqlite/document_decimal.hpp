@@ -3,7 +3,8 @@
 // Exact where the result fits; else rounded half to even. Results outside the range become infinite
 // or lose digits at the small end. NaN is one value, without payload.
 // Threads: a value.
-// Source:  https://github.com/mongodb/specifications/blob/master/source/bson-decimal128/decimal128.md
+// Source:
+// https://github.com/mongodb/specifications/blob/master/source/bson-decimal128/decimal128.md
 #pragma once
 #include <array>
 #include <cstdint>

@@ -44,7 +44,8 @@ Value& make_at(Value& document, const Parts& parts) {
                 std::string(type_name(v->tag())));
     Array& items = v->items();
     if (*i >= items.size()) {
-      if (*i - items.size() > kArrayGapMax) throw bad("the index " + parts[p] + " is too far beyond the array's end");
+      if (*i - items.size() > kArrayGapMax)
+        throw bad("the index " + parts[p] + " is too far beyond the array's end");
       items.resize(*i + 1);
       if (!last) items[*i] = Value::object();
     }

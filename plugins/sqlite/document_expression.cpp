@@ -125,7 +125,8 @@ Operand let_value(const ENode& n, Run& run, const Scope* scope) {
   std::vector<Scope> scopes;
   scopes.reserve(count);
   for (std::size_t i = 0; i < count; ++i)
-    scopes.push_back({&n.names[i], values[i] ? &*values[i] : nullptr, i == 0 ? scope : &scopes[i - 1]});
+    scopes.push_back(
+        {&n.names[i], values[i] ? &*values[i] : nullptr, i == 0 ? scope : &scopes[i - 1]});
   return evaluate(n.children.back(), run, count == 0 ? scope : &scopes.back());
 }
 
@@ -133,7 +134,8 @@ Operand let_value(const ENode& n, Run& run, const Scope* scope) {
 Operand branch_value(const ENode& n, Run& run, const Scope* scope) {
   std::size_t i = 0;
   for (; i + 1 < n.children.size(); i += 2)
-    if (truth_of(evaluate(n.children[i], run, scope))) return evaluate(n.children[i + 1], run, scope);
+    if (truth_of(evaluate(n.children[i], run, scope)))
+      return evaluate(n.children[i + 1], run, scope);
   if (i == n.children.size()) throw bad("$switch: no branch is true and there is no default");
   return evaluate(n.children[i], run, scope);
 }
@@ -155,8 +157,10 @@ Operand evaluate(const ENode& n, Run& run, const Scope* scope) {
     case Kind::object: return object_value(n, run, scope);
     case Kind::array: return array_value(n, run, scope);
     case Kind::eager: return eager_value(n, run, scope);
-    case Kind::both: return Value::boolean(std::all_of(n.children.begin(), n.children.end(), child));
-    case Kind::either: return Value::boolean(std::any_of(n.children.begin(), n.children.end(), child));
+    case Kind::both:
+      return Value::boolean(std::all_of(n.children.begin(), n.children.end(), child));
+    case Kind::either:
+      return Value::boolean(std::any_of(n.children.begin(), n.children.end(), child));
     case Kind::negate: return Value::boolean(!child(n.children[0]));
     case Kind::if_null:
       for (std::size_t i = 0; i + 1 < n.children.size(); ++i)

@@ -93,7 +93,8 @@ constexpr Tag kTags[] = {Tag::floating, Tag::string,  Tag::object, Tag::array,  
 void add_type(Node& n, const Value& v) {
   if (v.is(Tag::string)) {
     if (v.text() == "number") {
-      for (const Tag t : {Tag::int32, Tag::int64, Tag::floating, Tag::decimal}) n.types.push_back(t);
+      for (const Tag t : {Tag::int32, Tag::int64, Tag::floating, Tag::decimal})
+        n.types.push_back(t);
       return;
     }
     for (const Tag t : kTags) {

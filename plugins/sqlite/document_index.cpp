@@ -12,7 +12,8 @@ namespace {
 Value keys_value(const std::vector<SortKey>& order) {
   Array out;
   for (const SortKey& k : order)
-    out.push_back(Value::array({Value::string(k.path.text()), Value::int32(k.descending ? -1 : 1)}));
+    out.push_back(
+        Value::array({Value::string(k.path.text()), Value::int32(k.descending ? -1 : 1)}));
   return Value::array(std::move(out));
 }
 
@@ -60,7 +61,8 @@ void Store::make_index(Collection& c, Index index) {
       .bind(3, std::string_view(to_json(keys_value(index.order))))
       .bind(4, std::int64_t{index.unique}).run();
   index.number = db_.last_id();
-  db_.exec("CREATE TABLE " + c.table(index) + " (value BLOB NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (" +
+  db_.exec("CREATE TABLE " + c.table(index) +
+           " (value BLOB NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (" +
            (index.unique ? "value" : "value, id") + ")) STRICT, WITHOUT ROWID");
   c.indexes.push_back(index);
   Statement s = db_.prepare("SELECT id, body FROM " + c.table() + " ORDER BY id");
@@ -73,9 +75,11 @@ void Store::make_index(Collection& c, Index index) {
 
 void Store::drop_index(const Collection& c, std::string_view name) {
   if (name == "_id_") throw bad("the index `_id_` cannot be dropped");
-  const auto at = std::find_if(c.indexes.begin(), c.indexes.end(), [&](const Index& i) { return i.name == name; });
+  const auto at = std::find_if(c.indexes.begin(), c.indexes.end(),
+                               [&](const Index& i) { return i.name == name; });
   if (at == c.indexes.end())
-    throw sdk::Error(sdk::Code::not_found, sdk::Outcome::rejected, "no index " + quoted(name) + " on " + quoted(c.name));
+    throw sdk::Error(sdk::Code::not_found, sdk::Outcome::rejected,
+                     "no index " + quoted(name) + " on " + quoted(c.name));
   db_.exec("DROP TABLE " + c.table(*at));
   db_.prepare("DELETE FROM headgate_doc_indexes WHERE number = ?").bind(1, at->number).run();
 }

@@ -188,7 +188,8 @@ class Parser {
     ++at_;
   }
   void need(std::string_view s) {
-    if (static_cast<std::size_t>(end_ - at_) < s.size() || std::memcmp(at_, s.data(), s.size()) != 0)
+    if (static_cast<std::size_t>(end_ - at_) < s.size() ||
+        std::memcmp(at_, s.data(), s.size()) != 0)
       corrupt();
     at_ += s.size();
   }
@@ -365,7 +366,8 @@ class Parser {
         else if (at == nullptr || pad > 0) corrupt();
         n = n << 6 | (at == nullptr ? 0u : static_cast<unsigned>(at - kBase64));
       }
-      const char bytes[] = {static_cast<char>(n >> 16), static_cast<char>(n >> 8), static_cast<char>(n)};
+      const char bytes[] = {static_cast<char>(n >> 16), static_cast<char>(n >> 8),
+                            static_cast<char>(n)};
       out.append(bytes, static_cast<std::size_t>(3 - pad));
     }
     return out;

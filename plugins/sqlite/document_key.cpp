@@ -111,7 +111,9 @@ void append_key(std::string& out, const Value& v) {
       break;
     case Tag::object_id: out += v.text(); break;
     case Tag::boolean: out += v.as_bool() ? '\1' : '\0'; break;
-    case Tag::date: append_big_endian(out, static_cast<std::uint64_t>(v.as_int()) ^ kSign, 8); break;
+    case Tag::date:
+      append_big_endian(out, static_cast<std::uint64_t>(v.as_int()) ^ kSign, 8);
+      break;
     case Tag::timestamp: append_big_endian(out, v.as_timestamp(), 8); break;
     case Tag::regex:
       append_text(out, v.as_regex().pattern);

@@ -60,8 +60,10 @@ const Names kReplaceNeeds = {"collection", "filter", "replacement"};
 const Names kUpdate = {"collection", "filter", "update", "upsert"};
 const Names kUpdateNeeds = {"collection", "filter", "update"};
 const Names kDelete = {"collection", "filter"};
-const Names kFindUpdate = {"collection", "filter", "update", "projection", "sort", "upsert", "return_document"};
-const Names kFindReplace = {"collection", "filter", "replacement", "projection", "sort", "upsert", "return_document"};
+const Names kFindUpdate = {"collection", "filter", "update",         "projection",
+                           "sort",       "upsert", "return_document"};
+const Names kFindReplace = {"collection", "filter", "replacement",    "projection",
+                            "sort",       "upsert", "return_document"};
 const Names kFindDelete = {"collection", "filter", "projection", "sort"};
 const Names kCount = {"collection", "filter", "skip", "limit"};
 const Names kDistinct = {"collection", "key", "filter"};
@@ -114,10 +116,12 @@ void check_type(const sdk::Fields& f, std::string_view name) {
   };
   if (is_one_of(name, {"collection", "hint", "key", "name", "to", "return_document"}))
     need(type == Type::str, "a string");
-  else if (is_one_of(name, {"ordered", "upsert", "unique"})) need(type == Type::boolean, "true or false");
+  else if (is_one_of(name, {"ordered", "upsert", "unique"}))
+    need(type == Type::boolean, "true or false");
   else if (is_one_of(name, {"skip", "limit"}))
     need(type == Type::uint, "a whole number of 0 or more");
-  else if (is_one_of(name, {"documents", "operations", "pipeline"})) need(type == Type::array, "a list");
+  else if (is_one_of(name, {"documents", "operations", "pipeline"}))
+    need(type == Type::array, "a list");
   else if (is_one_of(name, {"sort", "keys"}))
     need(type == Type::map || type == Type::array, "a document or a list of [field, 1 or -1]");
   else if (name == "if_version") need(type == Type::bin || type == Type::str, "bytes");
@@ -233,7 +237,8 @@ void DocumentKind::execute(std::string_view verb, Bytes body, const hg_call& cal
                            sdk::Sink& sink, sdk::Done& done) {
   const DocumentVerb& v = doc::document_verb(verb);
   const sdk::Fields fields = doc::read_document_body(verb, body);
-  DocumentCall c{verb, fields, call, db, sink, done, part_max_, doc::Store(db), doc::Watch(host_, &call, db)};
+  DocumentCall c{
+      verb, fields, call, db, sink, done, part_max_, doc::Store(db), doc::Watch(host_, &call, db)};
   v.run(c);
 }
 
@@ -241,7 +246,8 @@ void DocumentKind::explain(std::string_view verb, Bytes body, Database& db, sdk:
   const sdk::Fields fields = doc::read_document_body(verb, body);
   const hg_call call{};
   sdk::Done done;
-  DocumentCall c{verb, fields, call, db, sink, done, part_max_, doc::Store(db), doc::Watch(host_, &call, db)};
+  DocumentCall c{
+      verb, fields, call, db, sink, done, part_max_, doc::Store(db), doc::Watch(host_, &call, db)};
   doc::explain_plan(c);
 }
 
@@ -250,7 +256,8 @@ std::unique_ptr<Kind> make_document_kind(const hg_host* host, const hg_driver_co
 }
 
 void describe_document(proto::Writer& w) {
-  constexpr VerbEntry kTransaction[] = {{"begin", "read"}, {"commit", "read"}, {"rollback", "read"}};
+  constexpr VerbEntry kTransaction[] = {
+      {"begin", "read"}, {"commit", "read"}, {"rollback", "read"}};
   constexpr std::string_view kCapabilities[] = {"transactions", "indexes", "aggregate", "hint",
                                                 "cancel",       "explain", "streams"};
   constexpr std::pair<std::string_view, std::uint64_t> kLimits[] = {

@@ -99,7 +99,8 @@ void run_rename_collection(DocumentCall& c);
 Value insert_document(DocumentCall& c, Collection& to, Value document);  // returns its _id
 WriteResult update_documents(DocumentCall& c, const Value& filter, const Value& update, bool many,
                              bool upsert);
-WriteResult replace_document(DocumentCall& c, const Value& filter, const Value& replacement, bool upsert);
+WriteResult replace_document(DocumentCall& c, const Value& filter, const Value& replacement,
+                             bool upsert);
 WriteResult delete_documents(DocumentCall& c, const Value& filter, bool many);
 // A replacement with the _id of what it replaces. Throws Error for operators or another _id.
 Value as_replacement(const Value& replacement, const Value* before);

@@ -21,7 +21,8 @@ std::optional<Value> changed(DocumentCall& c, const Filter& filter, const Value&
 bool wants_after(const DocumentCall& c) {
   if (c.verb == "find_one_and_delete") return false;
   const std::string_view which = c.body.opt_str("return_document").value_or("before");
-  if (which != "before" && which != "after") throw c.body.wrong("return_document", "before or after");
+  if (which != "before" && which != "after")
+    throw c.body.wrong("return_document", "before or after");
   return which == "after";
 }
 
@@ -51,7 +52,8 @@ void run_find_and_modify(DocumentCall& c) {
   const Projection projection = spec ? Projection(Projection::Form::find, *spec) : Projection();
 
   std::optional<Collection> in = c.store.find(c.collection());
-  const std::vector<std::int64_t> ids = in ? find_ids(c.store, c.db, *in, q, c.watch) : std::vector<std::int64_t>{};
+  const std::vector<std::int64_t> ids =
+      in ? find_ids(c.store, c.db, *in, q, c.watch) : std::vector<std::int64_t>{};
   std::optional<Value> result;
   if (!ids.empty()) {
     const Value old = *c.store.read(*in, ids[0]);

@@ -23,7 +23,8 @@ std::int64_t whole(const Operand& v, const char* name) {
   const Value& n = number(v, name);
   if (n.is_integer()) return n.as_int();
   const double d = n.to_double();
-  if (std::trunc(d) != d || std::fabs(d) > 9e18) throw bad(std::string(name) + " takes a whole number");
+  if (std::trunc(d) != d || std::fabs(d) > 9e18)
+    throw bad(std::string(name) + " takes a whole number");
   return static_cast<std::int64_t>(d);
 }
 
@@ -66,7 +67,8 @@ Operand op_subtract(Operands a) {
         throw bad("$subtract: the dates are too far apart");
       return Value::int64(ms);
     }
-    return Value::date(add_ms(a[0]->as_int(), multiply(number(a[1], "$subtract"), Value::int32(-1))));
+    return Value::date(
+        add_ms(a[0]->as_int(), multiply(number(a[1], "$subtract"), Value::int32(-1))));
   }
   return subtract(number(a[0], "$subtract"), number(a[1], "$subtract"));
 }
@@ -98,7 +100,8 @@ Operand op_abs(Operands a) {
   if (nullish(a[0])) return Value();
   const Value& v = number(a[0], "$abs");
   if (v.is(Tag::floating)) return Value::floating(std::fabs(v.as_double()));
-  if (v.is(Tag::decimal)) return Value::decimal(v.as_decimal().negative() ? v.as_decimal().negated() : v.as_decimal());
+  if (v.is(Tag::decimal))
+    return Value::decimal(v.as_decimal().negative() ? v.as_decimal().negated() : v.as_decimal());
   if (v.as_int() >= 0) return v;
   if (v.as_int() == INT64_MIN) throw bad("$abs of the smallest integer has no integer result");
   return v.is(Tag::int64) ? Value::int64(-v.as_int()) : Value::integer(-v.as_int());
@@ -241,14 +244,16 @@ double to_real(const Operand& v, const char* name) {
 std::int64_t to_whole(const Operand& v, const char* name) {
   if (v->is_integer() || v->is(Tag::date)) return v->as_int();
   if (v->is(Tag::string) || v->is(Tag::decimal)) {
-    const std::optional<Decimal> d = v->is(Tag::decimal) ? v->as_decimal() : Decimal::parse(v->text());
+    const std::optional<Decimal> d =
+        v->is(Tag::decimal) ? v->as_decimal() : Decimal::parse(v->text());
     if (!d || (v->is(Tag::string) && v->text().find_first_of(".eE") != std::string::npos))
       throw bad(std::string(name) + ": a text is no whole number");
     if (const auto i = d->to_int()) return *i;
     throw bad(std::string(name) + ": the number is out of range");
   }
   const double d = to_real(v, name);
-  if (!(std::fabs(d) < 9223372036854775808.0)) throw bad(std::string(name) + ": the number is out of range");
+  if (!(std::fabs(d) < 9223372036854775808.0))
+    throw bad(std::string(name) + ": the number is out of range");
   return static_cast<std::int64_t>(d);
 }
 

@@ -23,7 +23,8 @@ std::int64_t whole(const Operand& v, const char* name) {
   if (!v || !v->is_number()) throw bad(std::string(name) + " takes numbers, not " + kind_of(v));
   if (v->is_integer()) return v->as_int();
   const double d = v->to_double();
-  if (std::trunc(d) != d || std::fabs(d) > 9e18) throw bad(std::string(name) + " takes a whole number");
+  if (std::trunc(d) != d || std::fabs(d) > 9e18)
+    throw bad(std::string(name) + " takes a whole number");
   return static_cast<std::int64_t>(d);
 }
 
@@ -87,7 +88,8 @@ Operand op_index_of_cp(Operands a) {
   const std::string& s = text(a[0], "$indexOfCP");
   const std::size_t at = s.find(text(a[1], "$indexOfCP"));
   if (at == std::string::npos) return Value::int32(-1);
-  return Value::integer(std::count_if(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(at), begins_character));
+  return Value::integer(
+      std::count_if(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(at), begins_character));
 }
 
 struct Civil {
@@ -101,7 +103,8 @@ Civil civil(std::int64_t ms) {
   std::int64_t days = ms / kDay, rest = ms % kDay;
   if (rest < 0) rest += kDay, --days;
   // chrono's years end at 32767.
-  if (days < -12'687'428 || days > 11'248'737) throw bad("a date is beyond the years that can be named");
+  if (days < -12'687'428 || days > 11'248'737)
+    throw bad("a date is beyond the years that can be named");
   const std::chrono::sys_days point{std::chrono::days(days)};
   return {std::chrono::year_month_day(point), rest, days};
 }
@@ -109,10 +112,11 @@ Civil civil(std::int64_t ms) {
 std::string iso_date(std::int64_t ms) {
   const Civil c = civil(ms);
   char out[64];
-  std::snprintf(out, sizeof out, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ", static_cast<int>(c.day.year()),
-                static_cast<unsigned>(c.day.month()), static_cast<unsigned>(c.day.day()),
-                static_cast<int>(c.ms / 3'600'000), static_cast<int>(c.ms / 60'000 % 60),
-                static_cast<int>(c.ms / 1000 % 60), static_cast<int>(c.ms % 1000));
+  std::snprintf(out, sizeof out, "%04d-%02u-%02uT%02d:%02d:%02d.%03dZ",
+                static_cast<int>(c.day.year()), static_cast<unsigned>(c.day.month()),
+                static_cast<unsigned>(c.day.day()), static_cast<int>(c.ms / 3'600'000),
+                static_cast<int>(c.ms / 60'000 % 60), static_cast<int>(c.ms / 1000 % 60),
+                static_cast<int>(c.ms % 1000));
   return out;
 }
 
@@ -126,7 +130,8 @@ Operand op_to_string(Operands a) {
     case Tag::int32: case Tag::int64: return Value::string(std::to_string(v.as_int()));
     case Tag::floating: {
       if (std::isnan(v.as_double())) return Value::string("NaN");
-      if (std::isinf(v.as_double())) return Value::string(v.as_double() < 0 ? "-Infinity" : "Infinity");
+      if (std::isinf(v.as_double()))
+        return Value::string(v.as_double() < 0 ? "-Infinity" : "Infinity");
       const auto end = std::to_chars(out, out + sizeof out, v.as_double()).ptr;
       return Value::string(std::string(out, end));
     }
@@ -155,38 +160,53 @@ constexpr std::size_t kMany = 1000;
 
 constexpr Operator kTextOperators[] = {
     {"$concat", 1, kMany, op_concat},
-    {"$toUpper", 1, 1, [](Operands a) -> Operand { return Value::string(cased(a[0], "$toUpper", 'a', 'z')); }},
-    {"$toLower", 1, 1, [](Operands a) -> Operand { return Value::string(cased(a[0], "$toLower", 'A', 'Z')); }},
+    {"$toUpper", 1, 1,
+     [](Operands a) -> Operand { return Value::string(cased(a[0], "$toUpper", 'a', 'z')); }},
+    {"$toLower", 1, 1,
+     [](Operands a) -> Operand { return Value::string(cased(a[0], "$toLower", 'A', 'Z')); }},
     {"$substrCP", 3, 3, op_substr_cp},
     {"$strLenCP", 1, 1, op_str_len_cp},
-    {"$strLenBytes", 1, 1, [](Operands a) -> Operand {
+    {"$strLenBytes", 1, 1,
+     [](Operands a) -> Operand {
        return Value::integer(static_cast<std::int64_t>(text(a[0], "$strLenBytes").size()));
      }},
     {"$split", 2, 2, op_split},
     {"$indexOfCP", 2, 2, op_index_of_cp},
     {"$toString", 1, 1, op_to_string},
-    {"$year", 1, 1, [](Operands a) {
-       return date_part(a[0], "$year", [](const Civil& c) { return static_cast<int>(c.day.year()); });
+    {"$year", 1, 1,
+     [](Operands a) {
+       return date_part(a[0], "$year",
+                        [](const Civil& c) { return static_cast<int>(c.day.year()); });
      }},
-    {"$month", 1, 1, [](Operands a) {
-       return date_part(a[0], "$month", [](const Civil& c) { return static_cast<unsigned>(c.day.month()); });
+    {"$month", 1, 1,
+     [](Operands a) {
+       return date_part(a[0], "$month",
+                        [](const Civil& c) { return static_cast<unsigned>(c.day.month()); });
      }},
-    {"$dayOfMonth", 1, 1, [](Operands a) {
-       return date_part(a[0], "$dayOfMonth", [](const Civil& c) { return static_cast<unsigned>(c.day.day()); });
+    {"$dayOfMonth", 1, 1,
+     [](Operands a) {
+       return date_part(a[0], "$dayOfMonth",
+                        [](const Civil& c) { return static_cast<unsigned>(c.day.day()); });
      }},
-    {"$dayOfWeek", 1, 1, [](Operands a) {  // Sunday is 1; 1970-01-01 was a Thursday
-       return date_part(a[0], "$dayOfWeek", [](const Civil& c) { return ((c.days % 7) + 11) % 7 + 1; });
+    {"$dayOfWeek", 1, 1,
+     [](Operands a) {  // Sunday is 1; 1970-01-01 was a Thursday
+       return date_part(a[0], "$dayOfWeek",
+                        [](const Civil& c) { return ((c.days % 7) + 11) % 7 + 1; });
      }},
-    {"$hour", 1, 1, [](Operands a) {
+    {"$hour", 1, 1,
+     [](Operands a) {
        return date_part(a[0], "$hour", [](const Civil& c) { return c.ms / 3'600'000; });
      }},
-    {"$minute", 1, 1, [](Operands a) {
+    {"$minute", 1, 1,
+     [](Operands a) {
        return date_part(a[0], "$minute", [](const Civil& c) { return c.ms / 60'000 % 60; });
      }},
-    {"$second", 1, 1, [](Operands a) {
+    {"$second", 1, 1,
+     [](Operands a) {
        return date_part(a[0], "$second", [](const Civil& c) { return c.ms / 1000 % 60; });
      }},
-    {"$millisecond", 1, 1, [](Operands a) {
+    {"$millisecond", 1, 1,
+     [](Operands a) {
        return date_part(a[0], "$millisecond", [](const Civil& c) { return c.ms % 1000; });
      }},
 };

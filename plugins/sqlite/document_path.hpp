@@ -44,9 +44,9 @@ class Visitor {
   std::optional<std::size_t> position;
 };
 
-// Follows the path as a filter does: arrays on the way are entered implicitly and by index; an array
-// at the end gives its elements and then itself (with leaf_elements), or only itself. True: the
-// visitor said so.
+// Follows the path as a filter does: arrays on the way are entered implicitly and by index; an
+// array at the end gives its elements and then itself (with leaf_elements), or only itself. True:
+// the visitor said so.
 bool walk(const Value& object, const Path& path, bool leaf_elements, Visitor& visitor);
 
 }  // namespace headgate::sqlite::doc

@@ -27,7 +27,8 @@ void leaves_of(const Node& n, std::vector<const Node*>& out) {
 
 // The bounds of one field. On an index with arrays two conditions may be met by two elements, so
 // only one of them may be used.
-std::optional<Intervals> field_bounds(const std::vector<const Node*>& leaves, const Path& path, bool multikey) {
+std::optional<Intervals> field_bounds(const std::vector<const Node*>& leaves, const Path& path,
+                                      bool multikey) {
   std::optional<Intervals> out;
   for (const Node* leaf : leaves) {
     if (leaf->path.text() != path.text()) continue;
@@ -64,7 +65,8 @@ Candidate consider(const Index& index, const std::vector<const Node*>& leaves) {
     if (index.multikey && shares_array(index, field)) break;
     const std::optional<Intervals> b = field_bounds(leaves, key.path, index.multikey);
     if (!b) break;
-    const bool points = std::all_of(b->begin(), b->end(), [](const Interval& i) { return i.is_point(); });
+    const bool points =
+        std::all_of(b->begin(), b->end(), [](const Interval& i) { return i.is_point(); });
     const bool fits = prefixes.size() * std::max<std::size_t>(b->size(), 1) <= kRangesMax;
     if (!fits && field > 0) break;
     out.scan.bounded.push_back(key.path.text());
@@ -100,13 +102,16 @@ bool gives_order(const Candidate& c, const std::vector<SortKey>& order, bool* ba
   const Index& index = *c.scan.index;
   if (order.empty()) return false;
   std::size_t from = c.points;
-  if (c.scan.bounded.size() > c.points + (c.interval_next ? 1 : 0)) return false;  // several prefixes
+  if (c.scan.bounded.size() > c.points + (c.interval_next ? 1 : 0))
+    return false;  // several prefixes
   // Fields that equality fixes do not count in the order, unless arrays blur what is fixed.
   std::vector<const SortKey*> wanted;
   for (const SortKey& k : order) {
-    const auto fixed = std::find_if(index.order.begin(), index.order.begin() + static_cast<std::ptrdiff_t>(from),
-                                    [&](const SortKey& f) { return f.path.text() == k.path.text(); });
-    if (index.multikey || fixed == index.order.begin() + static_cast<std::ptrdiff_t>(from)) wanted.push_back(&k);
+    const auto fixed =
+        std::find_if(index.order.begin(), index.order.begin() + static_cast<std::ptrdiff_t>(from),
+                     [&](const SortKey& f) { return f.path.text() == k.path.text(); });
+    if (index.multikey || fixed == index.order.begin() + static_cast<std::ptrdiff_t>(from))
+      wanted.push_back(&k);
   }
   if (wanted.size() != index.order.size() - from || wanted.empty()) return false;
   if (index.multikey && c.interval_next) return false;
@@ -173,8 +178,10 @@ Plan ordered(Candidate candidate, bool backward) {
   return out;
 }
 
-Plan plan_hint(const Collection& c, const Filter& filter, const std::vector<SortKey>& order, std::string_view hint) {
-  const auto at = std::find_if(c.indexes.begin(), c.indexes.end(), [&](const Index& i) { return i.name == hint; });
+Plan plan_hint(const Collection& c, const Filter& filter, const std::vector<SortKey>& order,
+               std::string_view hint) {
+  const auto at = std::find_if(c.indexes.begin(), c.indexes.end(),
+                               [&](const Index& i) { return i.name == hint; });
   if (at == c.indexes.end()) throw bad("hint: no index " + quoted(hint) + " on " + quoted(c.name));
   std::vector<const Node*> leaves;
   leaves_of(filter.root(), leaves);
@@ -189,7 +196,8 @@ Plan plan_hint(const Collection& c, const Filter& filter, const std::vector<Sort
 
 }  // namespace
 
-Plan plan(const Collection& c, const Filter& filter, const std::vector<SortKey>& order, std::string_view hint) {
+Plan plan(const Collection& c, const Filter& filter, const std::vector<SortKey>& order,
+          std::string_view hint) {
   if (!hint.empty()) return plan_hint(c, filter, order, hint);
   int score = 0;
   std::optional<Plan> best = plan_node(c, filter.root(), &score);
@@ -208,7 +216,8 @@ Plan plan(const Collection& c, const Filter& filter, const std::vector<SortKey>&
     chosen_backward = backward;
     chosen_score = candidate.score;
   }
-  if (chosen != nullptr && chosen_score >= score) return ordered(consider(*chosen, leaves), chosen_backward);
+  if (chosen != nullptr && chosen_score >= score)
+    return ordered(consider(*chosen, leaves), chosen_backward);
   return best ? std::move(*best) : Plan{};
 }
 

@@ -29,7 +29,8 @@ bool mark_computed(Node& n) {
   return n.computes;
 }
 
-// How one application goes: which fields stay that the tree does not name, and what expressions see.
+// How one application goes: which fields stay that the tree does not name, and what expressions
+// see.
 struct Run {
   bool keep_rest;
   const Value& root;
@@ -61,7 +62,8 @@ Value apply_object(const Node& n, Value v, const Run& run) {
       if (run.keep_rest) out.fields().push_back(std::move(f));  // keeps its place
     } else if (c->what == What::inner) {
       const bool nests = f.value.is(Tag::object) || f.value.is(Tag::array);
-      if (nests || c->computes) out.fields().push_back({f.name, apply(*c, std::move(f.value), run)});
+      if (nests || c->computes)
+        out.fields().push_back({f.name, apply(*c, std::move(f.value), run)});
       else if (run.keep_rest) out.fields().push_back(std::move(f));
     }
   }
@@ -103,16 +105,21 @@ Projection::Projection(Form form, const Value& spec) {
   std::optional<bool> id, rest;
   bool computed = false;
   const auto look = [&](const auto& self, const std::string& path, const Value& v) -> void {
-    const bool nested = v.is(Tag::object) && !v.fields().empty() && v.fields()[0].name.substr(0, 1) != "$";
+    const bool nested =
+        v.is(Tag::object) && !v.fields().empty() && v.fields()[0].name.substr(0, 1) != "$";
     if (nested) {
       for (const Field& f : v.fields()) self(self, path + "." + f.name, f.value);
       return;
     }
     const bool flag = form != Form::add_fields && is_flag(v);
-    if (!flag) computed = true;
-    else if (path == "_id") id = is_true(v);
-    else if (rest && *rest != is_true(v)) throw bad("a projection includes or excludes, not both");
-    else rest = is_true(v);
+    if (!flag)
+      computed = true;
+    else if (path == "_id")
+      id = is_true(v);
+    else if (rest && *rest != is_true(v))
+      throw bad("a projection includes or excludes, not both");
+    else
+      rest = is_true(v);
     add(form, path, v);
   };
   for (const Field& f : spec.fields()) look(look, f.name, f.value);
@@ -145,7 +152,8 @@ Projection::Node& Projection::place(const std::string& text) {
   const Path path(text);
   Node* n = root_.get();
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i][0] == '$') throw bad("a projected field's name may not begin with `$`: " + quoted(path[i]));
+    if (path[i][0] == '$')
+      throw bad("a projected field's name may not begin with `$`: " + quoted(path[i]));
     const bool last = i + 1 == path.size();
     auto at = std::find_if(n->children.begin(), n->children.end(),
                            [&](const Node& c) { return c.name == path[i]; });

@@ -21,7 +21,8 @@ class Documents {
     if (streams && (count_ >= c_.call.fetch || (count_ > 0 && c_.sink.offset() >= c_.part_max))) {
       end();
       if (c_.sink.flush_part() != HG_GO)
-        throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected, "nobody takes the stream any more");
+        throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected,
+                         "nobody takes the stream any more");
       begin();
     }
     write_value(w_, v);
@@ -148,7 +149,8 @@ void run_aggregate(DocumentCall& c) {
   q.filter = Filter(pipeline.first_match());
   q.order = pipeline.first_order();
   const std::optional<Collection> from = c.store.find(c.collection());
-  const bool sorted = from && !q.order.empty() && plan(*from, q.filter, q.order).way == Plan::Way::ordered;
+  const bool sorted =
+      from && !q.order.empty() && plan(*from, q.filter, q.order).way == Plan::Way::ordered;
   Documents out(c);
   const auto feed = [&](const Pipeline::Push& push) {
     if (!from) return;
@@ -178,7 +180,8 @@ void explain_plan(DocumentCall& c) {
       c.body.has("collection") ? c.store.find(c.collection()) : std::nullopt;
   Value out = Value::object();
   const bool has_query = c.body.has("filter") || c.verb == "aggregate" || c.verb == "find" ||
-                         c.verb == "find_one" || c.verb == "count_documents" || c.verb == "distinct";
+                         c.verb == "find_one" || c.verb == "count_documents" ||
+                         c.verb == "distinct";
   if (!from || !has_query) {
     out.set("stage", Value::string(!has_query ? "NONE" : "EOF"));
     proto::Writer w(&c.sink);
@@ -188,7 +191,8 @@ void explain_plan(DocumentCall& c) {
   const Plan p = plan(*from, q.filter, q.order, q.hint);
   if (p.way == Plan::Way::collection) {
     out.set("stage", Value::string("COLLSCAN"));
-    out.set("sql_plan", Value::string(sql_plan(c.db, "SELECT id, body FROM " + from->table() + " ORDER BY id")));
+    out.set("sql_plan", Value::string(sql_plan(
+                            c.db, "SELECT id, body FROM " + from->table() + " ORDER BY id")));
   } else {
     out.set("stage", Value::string("IXSCAN"));
     if (!p.scans.empty()) out.set("index", Value::string(p.scans[0].index->name));
@@ -197,7 +201,8 @@ void explain_plan(DocumentCall& c) {
       Value scan = Value::object();
       scan.set("index", Value::string(s.index->name));
       Value keys = Value::object();
-      for (const SortKey& k : s.index->order) keys.set(k.path.text(), Value::int32(k.descending ? -1 : 1));
+      for (const SortKey& k : s.index->order)
+        keys.set(k.path.text(), Value::int32(k.descending ? -1 : 1));
       scan.set("keys", std::move(keys));
       scan.set("multikey", Value::boolean(s.index->multikey));
       Array bounded;
@@ -205,13 +210,15 @@ void explain_plan(DocumentCall& c) {
       scan.set("bounded", Value::array(std::move(bounded)));
       scan.set("ranges", Value::integer(static_cast<std::int64_t>(s.ranges.size())));
       const std::string column = Collection::column(*s.index);
-      scan.set("sql_plan", Value::string(sql_plan(c.db, "SELECT id FROM " + from->table(*s.index) + " WHERE " +
-                                                            column + " >= ? AND " + column + " < ?")));
+      scan.set("sql_plan",
+               Value::string(sql_plan(c.db, "SELECT id FROM " + from->table(*s.index) + " WHERE " +
+                                                column + " >= ? AND " + column + " < ?")));
       scans.push_back(std::move(scan));
     }
     out.set("scans", Value::array(std::move(scans)));
     out.set("gives_order", Value::boolean(p.way == Plan::Way::ordered));
-    if (p.way == Plan::Way::ordered) out.set("direction", Value::string(p.backward ? "backward" : "forward"));
+    if (p.way == Plan::Way::ordered)
+      out.set("direction", Value::string(p.backward ? "backward" : "forward"));
   }
   out.set("sorts", Value::boolean(!q.order.empty() && p.way != Plan::Way::ordered));
   proto::Writer w(&c.sink);

@@ -69,8 +69,9 @@ Pattern::Pattern(const Regex& regex) : source_(regex), compiled_(std::make_share
 }
 
 bool Pattern::search(std::string_view text) const {
-  const int rc = pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(),
-                             0, PCRE2_NO_UTF_CHECK, compiled_->data, compiled_->limits);
+  const int rc =
+      pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
+                  PCRE2_NO_UTF_CHECK, compiled_->data, compiled_->limits);
   if (rc >= 0) return true;
   if (rc == PCRE2_ERROR_NOMATCH) return false;
   if (rc == PCRE2_ERROR_MATCHLIMIT || rc == PCRE2_ERROR_DEPTHLIMIT || rc == PCRE2_ERROR_HEAPLIMIT)
@@ -89,12 +90,14 @@ std::string Pattern::literal_prefix() const {
   for (; i < p.size(); ++i) {
     const auto c = static_cast<unsigned char>(p[i]);
     const bool plain = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-                       c == ' ' || c == '_' || c == '-' || c == '/' || c == ':' || c == '@' || c == ',';
+                       c == ' ' || c == '_' || c == '-' || c == '/' || c == ':' || c == '@' ||
+                       c == ',';
     if (!plain) break;
     prefix += p[i];
   }
   // A quantifier makes the last character optional.
-  if (i < p.size() && (p[i] == '*' || p[i] == '?' || p[i] == '{') && !prefix.empty()) prefix.pop_back();
+  if (i < p.size() && (p[i] == '*' || p[i] == '?' || p[i] == '{') && !prefix.empty())
+    prefix.pop_back();
   return prefix;
 }
 

@@ -120,7 +120,8 @@ class Sorter {
     }
     bytes_ += cost(s);
     if (bytes_ > kSortBytesMax)
-      throw too_large("the sort needs more than 64 MiB: an index on its fields serves it, or a limit");
+      throw too_large(
+          "the sort needs more than 64 MiB: an index on its fields serves it, or a limit");
     rows_.push_back(std::move(s));
     if (most_ != 0) std::push_heap(rows_.begin(), rows_.end());
   }
@@ -144,8 +145,10 @@ std::size_t top(const Query& q) {
 
 void Watch::look() const {
   if (db_.stopped() != Database::Stop::none) throw db_.stop_error();
-  if (call_ == nullptr || call_->work_until_us == 0 || host_->now_us(host_) < call_->work_until_us) return;
-  throw sdk::Error(sdk::Code::deadline, sdk::Outcome::rejected, "the query did not end within its time");
+  if (call_ == nullptr || call_->work_until_us == 0 || host_->now_us(host_) < call_->work_until_us)
+    return;
+  throw sdk::Error(sdk::Code::deadline, sdk::Outcome::rejected,
+                   "the query did not end within its time");
 }
 
 void run_source(Store& store, Database& db, const Collection& c, const Query& query, Watch& watch,

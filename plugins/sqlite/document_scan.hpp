@@ -20,7 +20,8 @@ inline constexpr std::size_t kSortBytesMax = 64u << 20;    // keys, groups, sort
 // Looks at the clock now and then. Throws when the call's time is over.
 class Watch {
  public:
-  Watch(const hg_host* host, const hg_call* call, Database& db) : host_(host), call_(call), db_(db) {}
+  Watch(const hg_host* host, const hg_call* call, Database& db)
+      : host_(host), call_(call), db_(db) {}
   void tick() {
     if (++ticks_ % 64 == 0) look();
   }

@@ -10,7 +10,9 @@ namespace headgate::sqlite::doc {
 namespace {
 
 bool descending(const Value& v, std::string_view name) {
-  if (v.is(Tag::object)) throw no("the order " + quoted(v.fields().empty() ? "{}" : v.fields()[0].name) + " is not supported");
+  if (v.is(Tag::object))
+    throw no("the order " + quoted(v.fields().empty() ? "{}" : v.fields()[0].name) +
+             " is not supported");
   if (v.is(Tag::string)) throw no("the kind of index " + quoted(v.text()) + " is not supported");
   if (!v.is_number() || (v.to_double() != 1 && v.to_double() != -1))
     throw bad("the order of " + quoted(name) + " is 1 or -1");
@@ -20,7 +22,11 @@ bool descending(const Value& v, std::string_view name) {
 class Generator {
  public:
   Generator(const std::vector<SortKey>& order, Keys& out)
-      : order_(order), out_(out), at_(order.size(), 0), fixed_(order.size()), done_(order.size(), false) {}
+      : order_(order),
+        out_(out),
+        at_(order.size(), 0),
+        fixed_(order.size()),
+        done_(order.size(), false) {}
 
   void run(const Value* v) {
     // Where each path stops at an array: all of them must stop at the same one.
@@ -111,7 +117,8 @@ std::vector<SortKey> read_sort(const Value& spec) {
   const auto add = [&](const std::string& name, const Value& v) {
     for (const SortKey& k : order)
       if (k.path.text() == name) throw bad("the field " + quoted(name) + " is ordered twice");
-    if (!name.empty() && name[0] == '$') throw bad("a field's name may not begin with `$`: " + quoted(name));
+    if (!name.empty() && name[0] == '$')
+      throw bad("a field's name may not begin with `$`: " + quoted(name));
     order.push_back({Path(name), descending(v, name)});
   };
   if (spec.is(Tag::object)) {
@@ -149,7 +156,8 @@ int compare_elements(const Value& a, const Value& b, const std::vector<SortKey>&
     return order[0].descending ? -c : c;
   }
   const Value none = Value::object();
-  return sort_key(a.is(Tag::object) ? a : none, order).compare(sort_key(b.is(Tag::object) ? b : none, order));
+  return sort_key(a.is(Tag::object) ? a : none, order)
+      .compare(sort_key(b.is(Tag::object) ? b : none, order));
 }
 
 }  // namespace headgate::sqlite::doc

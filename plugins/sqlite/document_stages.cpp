@@ -12,10 +12,13 @@ namespace headgate::sqlite::doc {
 namespace {
 
 std::int64_t whole(const Value& v, const char* name, std::int64_t least) {
-  const bool number = v.is_integer() || (v.is(Tag::floating) && std::trunc(v.as_double()) == v.as_double() &&
-                                         std::fabs(v.as_double()) < 9e15);
-  const std::int64_t n = !number ? -1 : (v.is_integer() ? v.as_int() : static_cast<std::int64_t>(v.as_double()));
-  if (n < least) throw bad(std::string(name) + " takes a whole number from " + std::to_string(least));
+  const bool number =
+      v.is_integer() || (v.is(Tag::floating) && std::trunc(v.as_double()) == v.as_double() &&
+                         std::fabs(v.as_double()) < 9e15);
+  const std::int64_t n =
+      !number ? -1 : (v.is_integer() ? v.as_int() : static_cast<std::int64_t>(v.as_double()));
+  if (n < least)
+    throw bad(std::string(name) + " takes a whole number from " + std::to_string(least));
   return n;
 }
 
@@ -126,12 +129,15 @@ class Unwind final : public Stage {
       path = spec.find("path");
       for (const Field& f : spec.fields()) {
         if (f.name == "path") continue;
-        if (f.name == "preserveNullAndEmptyArrays" && f.value.is(Tag::boolean)) keep_ = f.value.as_bool();
-        else if (f.name == "includeArrayIndex" && f.value.is(Tag::string)) index_ = parts_of(f.value.text());
+        if (f.name == "preserveNullAndEmptyArrays" && f.value.is(Tag::boolean))
+          keep_ = f.value.as_bool();
+        else if (f.name == "includeArrayIndex" && f.value.is(Tag::string))
+          index_ = parts_of(f.value.text());
         else throw bad("$unwind: " + quoted(f.name) + " is unknown or of the wrong type");
       }
     }
-    if (path == nullptr || !path->is(Tag::string) || path->text().size() < 2 || path->text()[0] != '$')
+    if (path == nullptr || !path->is(Tag::string) || path->text().size() < 2 ||
+        path->text()[0] != '$')
       throw bad("$unwind takes a path that begins with `$`");
     parts_ = parts_of(path->text().substr(1));
   }
@@ -203,7 +209,8 @@ std::unique_ptr<Stage> make_stage(const std::string& name, const Value& spec, Bu
   using Form = Projection::Form;
   if (name == "$match") return std::make_unique<Match>(spec);
   if (name == "$project") return std::make_unique<Project>(Form::project, spec);
-  if (name == "$addFields" || name == "$set") return std::make_unique<Project>(Form::add_fields, spec);
+  if (name == "$addFields" || name == "$set")
+    return std::make_unique<Project>(Form::add_fields, spec);
   if (name == "$unset") return std::make_unique<Project>(Form::unset, spec);
   if (name == "$skip") return std::make_unique<Skip>(spec);
   if (name == "$limit") return std::make_unique<Limit>(spec);

@@ -39,7 +39,8 @@ void check_collection_name(std::string_view name) {
   if (name.empty() || name.size() > kNameMax) throw bad("a collection's name has 1 to 120 bytes");
   if (name.find('$') != std::string_view::npos || name.find('\0') != std::string_view::npos)
     throw bad("a collection's name holds no `$` and no NUL");
-  if (name.front() == '.' || name.back() == '.') throw bad("a collection's name does not begin or end with a dot");
+  if (name.front() == '.' || name.back() == '.')
+    throw bad("a collection's name does not begin or end with a dot");
   if (name.substr(0, 7) == "system.") throw bad("collections named system.* are not for callers");
 }
 
@@ -81,7 +82,8 @@ std::optional<Collection> Store::find(std::string_view name) {
 Collection Store::make(std::string_view name) {
   check_collection_name(name);
   if (find(name)) {
-    sdk::Error e(sdk::Code::exists, sdk::Outcome::rejected, "the collection " + quoted(name) + " exists");
+    sdk::Error e(sdk::Code::exists, sdk::Outcome::rejected,
+                 "the collection " + quoted(name) + " exists");
     e.sqlstate = "42P07";
     throw e;
   }
@@ -111,7 +113,8 @@ void Store::drop(const Collection& c) {
 void Store::rename(const Collection& c, std::string_view to) {
   check_collection_name(to);
   if (find(to))
-    throw sdk::Error(sdk::Code::exists, sdk::Outcome::rejected, "the collection " + quoted(to) + " exists");
+    throw sdk::Error(sdk::Code::exists, sdk::Outcome::rejected,
+                     "the collection " + quoted(to) + " exists");
   db_.prepare("UPDATE headgate_doc_collections SET name = ? WHERE number = ?")
       .bind(1, to).bind(2, c.number).run();
 }
@@ -147,7 +150,8 @@ std::vector<Store::Rows> Store::rows_of(const Collection& c, const Value& docume
 
 void Store::check_unique(const Collection& c, const Rows& rows, std::int64_t self) {
   if (!rows.index->unique) return;
-  Statement s = db_.prepare("SELECT 1 FROM " + c.table(*rows.index) + " WHERE value = ? AND id <> ?");
+  Statement s =
+      db_.prepare("SELECT 1 FROM " + c.table(*rows.index) + " WHERE value = ? AND id <> ?");
   for (const std::string& key : rows.keys.keys) {
     s.bind(1, proto::bytes_of(key)).bind(2, self);
     if (s.step()) throw taken(c, *rows.index);
@@ -175,7 +179,9 @@ void Store::erase_rows(const Collection& c, const Rows& rows, std::int64_t id, c
 }
 
 void Store::set_multikey(Collection& c, const Index& index) {
-  db_.prepare("UPDATE headgate_doc_indexes SET multikey = 1 WHERE number = ?").bind(1, index.number).run();
+  db_.prepare("UPDATE headgate_doc_indexes SET multikey = 1 WHERE number = ?")
+      .bind(1, index.number)
+      .run();
   for (Index& i : c.indexes)
     if (i.number == index.number) i.multikey = true;
 }
@@ -184,7 +190,8 @@ void Store::insert(Collection& c, const Value& document) {
   const std::vector<Rows> rows = rows_of(c, document);
   for (const Rows& r : rows) check_unique(c, r, 0);
   const std::string key = id_key(document), body = to_json(document);
-  Statement s = db_.prepare("INSERT INTO " + c.table() + " (key, body) VALUES (?, ?) ON CONFLICT (key) DO NOTHING");
+  Statement s = db_.prepare("INSERT INTO " + c.table() +
+                            " (key, body) VALUES (?, ?) ON CONFLICT (key) DO NOTHING");
   const std::int64_t before = sqlite3_total_changes64(db_.raw());
   s.bind(1, proto::bytes_of(key)).bind(2, std::string_view(body)).run();
   if (sqlite3_total_changes64(db_.raw()) == before) throw taken(c, c.indexes[0]);

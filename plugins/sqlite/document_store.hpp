@@ -86,7 +86,8 @@ class Store {
   Database& db_;
 };
 
-// Throws Error (invalid) for an _id that MongoDB refuses: an array, a regular expression, undefined.
+// Throws Error (invalid) for an _id that MongoDB refuses: an array, a regular expression,
+// undefined.
 void check_id(const Value& id);
 void check_collection_name(std::string_view name);
 // "a_1_b_-1", as MongoDB names indexes.

@@ -44,8 +44,10 @@ Path update_path(const std::string& text) {
   Path path(text);
   if (path[0] == "$") throw bad("the positional operator `$` needs a field before it");
   for (std::size_t i = 0; i < path.size(); ++i) {
-    if (path[i].substr(0, 2) == "$[") throw no("the array filter " + quoted(path[i]) + " is not supported");
-    if (path[i][0] == '$' && path[i] != "$") throw bad("a field's name may not begin with `$`: " + quoted(path[i]));
+    if (path[i].substr(0, 2) == "$[")
+      throw no("the array filter " + quoted(path[i]) + " is not supported");
+    if (path[i][0] == '$' && path[i] != "$")
+      throw bad("a field's name may not begin with `$`: " + quoted(path[i]));
   }
   return path;
 }
@@ -89,8 +91,10 @@ void apply_number(const Step& s, Value& document, const Parts& parts) {
   if (!v.is_number())
     throw bad(std::string(name) + ": the field " + quoted(s.path.text()) + " holds " +
               std::string(type_name(v.tag())) + ", no number");
-  std::optional<Value> result = s.op == Op::inc ? add_exact(v, s.operand) : multiply_exact(v, s.operand);
-  if (!result) throw bad(std::string(name) + ": the field " + quoted(s.path.text()) + " would overflow");
+  std::optional<Value> result =
+      s.op == Op::inc ? add_exact(v, s.operand) : multiply_exact(v, s.operand);
+  if (!result)
+    throw bad(std::string(name) + ": the field " + quoted(s.path.text()) + " would overflow");
   v = std::move(*result);
 }
 
@@ -105,7 +109,8 @@ void apply_extreme(const Step& s, Value& document, const Parts& parts) {
 
 void check_no_array(Value& document, const Parts& parts) {
   for (std::size_t n = 0; n < parts.size(); ++n) {
-    const Value* v = find_at(document, Parts(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(n)));
+    const Value* v =
+        find_at(document, Parts(parts.begin(), parts.begin() + static_cast<std::ptrdiff_t>(n)));
     if (v != nullptr && v->is(Tag::array)) throw bad("$rename does not reach into arrays");
   }
 }
@@ -137,7 +142,8 @@ void apply_array(const Step& s, Value& document, const Parts& parts) {
 
 Update::Update(const Value& spec) {
   if (spec.is(Tag::array)) throw no("an update that is a pipeline is not supported");
-  if (!spec.is(Tag::object) || spec.fields().empty()) throw bad("an update is a document of operators");
+  if (!spec.is(Tag::object) || spec.fields().empty())
+    throw bad("an update is a document of operators");
   for (const Field& f : spec.fields()) {
     if (f.name.empty() || f.name[0] != '$')
       throw bad("an update has operators such as $set; a whole document goes to replace_one");
@@ -150,7 +156,8 @@ Update::Update(const Value& spec) {
 void Update::add(const std::string& op, const Field& field) {
   const auto* known = std::find_if(std::begin(kNames), std::end(kNames),
                                    [&](const Name& n) { return n.name == op; });
-  if (known == std::end(kNames)) throw no("the update operator " + quoted(op) + " is not supported");
+  if (known == std::end(kNames))
+    throw no("the update operator " + quoted(op) + " is not supported");
   Step s;
   s.op = known->op;
   s.path = update_path(field.name);
@@ -171,7 +178,8 @@ void Update::add(const std::string& op, const Field& field) {
       if (!s.operand.is(Tag::array)) throw bad("$pullAll takes a list");
       break;
     case Op::pop:
-      if (!s.operand.is_number() || std::abs(s.operand.to_double()) != 1) throw bad("$pop takes 1 or -1");
+      if (!s.operand.is_number() || std::abs(s.operand.to_double()) != 1)
+        throw bad("$pop takes 1 or -1");
       break;
     case Op::current_date: check_current_date(s.operand); break;
     default: break;
@@ -186,7 +194,8 @@ void Update::check_conflicts() const {
     if (s.op == Op::rename) paths.push_back(&s.target);
   }
   // In this order a path is followed at once by those that it leads to.
-  std::sort(paths.begin(), paths.end(), [](const Path* a, const Path* b) { return before(*a, *b); });
+  std::sort(paths.begin(), paths.end(),
+            [](const Path* a, const Path* b) { return before(*a, *b); });
   for (std::size_t i = 1; i < paths.size(); ++i)
     if (paths[i - 1]->overlaps(*paths[i]))
       throw bad("the update touches " + quoted(paths[i - 1]->text()) + " and " +
@@ -244,7 +253,8 @@ void add_equalities(const Value& filter, Value& base, std::map<std::string, bool
     } else {
       for (const char* op : {"$in", "$all"}) {
         v = f.value.find(op);
-        if (v != nullptr && v->items().size() == 1 && !v->items()[0].is(Tag::regex) && !is_operators(v->items()[0]))
+        if (v != nullptr && v->items().size() == 1 && !v->items()[0].is(Tag::regex) &&
+            !is_operators(v->items()[0]))
           set(f.name, v->items()[0]);
       }
     }
@@ -262,7 +272,8 @@ Value upsert_base(const Value& filter) {
 
 void place_id(Value& document) {
   Object& fields = document.fields();
-  const auto at = std::find_if(fields.begin(), fields.end(), [](const Field& f) { return f.name == "_id"; });
+  const auto at =
+      std::find_if(fields.begin(), fields.end(), [](const Field& f) { return f.name == "_id"; });
   if (at == fields.end()) {
     fields.insert(fields.begin(), Field{"_id", new_object_id()});
   } else {

@@ -16,7 +16,8 @@ using Step = Update::Step;
 
 std::int64_t whole(const Value& v, std::string_view name) {
   if (v.is_integer()) return v.as_int();
-  if (v.is(Tag::floating) && std::trunc(v.as_double()) == v.as_double() && std::fabs(v.as_double()) < 9e15)
+  if (v.is(Tag::floating) && std::trunc(v.as_double()) == v.as_double() &&
+      std::fabs(v.as_double()) < 9e15)
     return static_cast<std::int64_t>(v.as_double());
   throw bad(std::string(name) + " takes a whole number");
 }
@@ -68,8 +69,10 @@ void compile_push(Step& s, const Value& operand) {
   for (const Field& f : operand.fields()) {
     if (f.name == "$each") continue;
     if (f.name == "$position") s.position = whole(f.value, f.name);
-    else if (f.name == "$slice") s.slice = std::clamp<std::int64_t>(whole(f.value, f.name), INT32_MIN, INT32_MAX);
-    else if (f.name == "$sort") s.sort = f.value.is(Tag::object) ? read_sort(f.value) : read_element_sort(f.value);
+    else if (f.name == "$slice")
+      s.slice = std::clamp<std::int64_t>(whole(f.value, f.name), INT32_MIN, INT32_MAX);
+    else if (f.name == "$sort")
+      s.sort = f.value.is(Tag::object) ? read_sort(f.value) : read_element_sort(f.value);
     else throw no("$push: " + quoted(f.name) + " is not supported");
   }
   s.operand = *each;
@@ -82,7 +85,8 @@ void compile_add_to_set(Step& s, const Value& operand) {
     s.operand = Value::array({operand});
     return;
   }
-  if (!each->is(Tag::array) || operand.fields().size() != 1) throw bad("$addToSet: $each takes a list, and goes alone");
+  if (!each->is(Tag::array) || operand.fields().size() != 1)
+    throw bad("$addToSet: $each takes a list, and goes alone");
   s.operand = *each;
 }
 
@@ -91,7 +95,9 @@ void apply_to_array(const Step& s, Value& array) {
   switch (s.op) {
     case Op::push: push(s, items); break;
     case Op::add_to_set: add_to_set(s, items); break;
-    case Op::pull: std::erase_if(items, [&](const Value& v) { return s.filter->matches(v); }); break;
+    case Op::pull:
+      std::erase_if(items, [&](const Value& v) { return s.filter->matches(v); });
+      break;
     case Op::pull_all: pull_all(s, items); break;
     default:
       if (items.empty()) break;

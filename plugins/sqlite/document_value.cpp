@@ -341,7 +341,8 @@ std::size_t footprint(const Value& v) {
     }
     case Tag::object: {
       std::size_t n = sizeof(Value) + kBlock + sizeof(Object);
-      for (const Field& f : v.fields()) n += sizeof(std::string) + f.name.capacity() + footprint(f.value);
+      for (const Field& f : v.fields())
+        n += sizeof(std::string) + f.name.capacity() + footprint(f.value);
       return n;
     }
     default: return sizeof(Value);
@@ -390,9 +391,11 @@ Value new_object_id() {
   const auto seconds = static_cast<std::uint32_t>(std::time(nullptr));
   const std::uint32_t n = process.counter.fetch_add(1, std::memory_order_relaxed);
   std::string id(12, '\0');
-  for (int i = 0; i < 4; ++i) id[static_cast<std::size_t>(i)] = static_cast<char>(seconds >> (24 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    id[static_cast<std::size_t>(i)] = static_cast<char>(seconds >> (24 - 8 * i));
   std::memcpy(id.data() + 4, process.random, 5);
-  for (int i = 0; i < 3; ++i) id[static_cast<std::size_t>(9 + i)] = static_cast<char>(n >> (16 - 8 * i));
+  for (int i = 0; i < 3; ++i)
+    id[static_cast<std::size_t>(9 + i)] = static_cast<char>(n >> (16 - 8 * i));
   return Value::object_id(std::move(id));
 }
 

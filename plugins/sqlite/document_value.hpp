@@ -76,7 +76,8 @@ class Value {
   [[nodiscard]] Tag tag() const { return tag_; }
   [[nodiscard]] bool is(Tag t) const { return tag_ == t; }
   [[nodiscard]] bool is_number() const {
-    return tag_ == Tag::int32 || tag_ == Tag::int64 || tag_ == Tag::floating || tag_ == Tag::decimal;
+    return tag_ == Tag::int32 || tag_ == Tag::int64 || tag_ == Tag::floating ||
+           tag_ == Tag::decimal;
   }
   [[nodiscard]] bool is_integer() const { return tag_ == Tag::int32 || tag_ == Tag::int64; }
   [[nodiscard]] bool is_nullish() const { return tag_ == Tag::null || tag_ == Tag::undefined; }
@@ -84,7 +85,9 @@ class Value {
   // REQUIRES: the tag fits.
   [[nodiscard]] bool as_bool() const { return as_.integer != 0; }
   [[nodiscard]] std::int64_t as_int() const { return as_.integer; }  // int32, int64, date
-  [[nodiscard]] std::uint64_t as_timestamp() const { return static_cast<std::uint64_t>(as_.integer); }
+  [[nodiscard]] std::uint64_t as_timestamp() const {
+    return static_cast<std::uint64_t>(as_.integer);
+  }
   [[nodiscard]] double as_double() const { return as_.real; }
   [[nodiscard]] const Decimal& as_decimal() const { return *as_.decimal; }
   [[nodiscard]] const std::string& text() const { return *as_.text; }  // string, code, binary, id

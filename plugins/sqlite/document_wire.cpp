@@ -131,7 +131,8 @@ Value read(proto::Cursor& c, int depth) {
     case Type::nil: return {};
     case Type::boolean: return Value::boolean(item.boolean);
     case Type::uint:
-      if (item.uint > INT64_MAX) throw bad("a document's integer has at most 64 bits with its sign");
+      if (item.uint > INT64_MAX)
+        throw bad("a document's integer has at most 64 bits with its sign");
       return Value::integer(static_cast<std::int64_t>(item.uint));
     case Type::sint: return Value::integer(item.sint);
     case Type::float32: case Type::float64: return Value::floating(item.real);
@@ -234,7 +235,8 @@ void check_fields(const Value& v) {
     for (const Value& e : v.items()) check_fields(e);
   } else if (v.is(Tag::object)) {
     for (const Field& f : v.fields()) {
-      if (!f.name.empty() && f.name[0] == '$' && f.name != "$ref" && f.name != "$id" && f.name != "$db")
+      if (!f.name.empty() && f.name[0] == '$' && f.name != "$ref" && f.name != "$id" &&
+          f.name != "$db")
         throw bad("a stored field's name may not begin with `$`: " + quoted(f.name));
       check_fields(f.value);
     }

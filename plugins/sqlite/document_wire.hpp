@@ -1,6 +1,7 @@
 // document_wire: a value as msgpack, both ways, as PROTOCOL.md's table of values has it.
 //
-// In:  a plain integer is int32 when it fits, else int64; ext 16 carries the BSON types that msgpack
+// In:  a plain integer is int32 when it fits, else int64; ext 16 carries the BSON types that
+// msgpack
 //      lacks; ext -1 is a date of whole milliseconds; ext 1 a decimal of at most 34 digits.
 // Out: the same, so that what came in goes out unchanged.
 // Threads: pure functions.

@@ -108,7 +108,8 @@ WriteResult update_documents(DocumentCall& c, const Value& filter, const Value& 
   return r;
 }
 
-WriteResult replace_document(DocumentCall& c, const Value& filter, const Value& replacement, bool upsert) {
+WriteResult replace_document(DocumentCall& c, const Value& filter, const Value& replacement,
+                             bool upsert) {
   const Filter compiled(filter);
   as_replacement(replacement, nullptr);
   std::optional<Collection> in = c.store.find(c.collection());
@@ -145,8 +146,9 @@ WriteResult delete_documents(DocumentCall& c, const Value& filter, bool many) {
 }
 
 bool is_document_error(const sdk::Error& e) {
-  return e.code == sdk::Code::invalid || e.code == sdk::Code::exists || e.code == sdk::Code::constraint ||
-         e.code == sdk::Code::too_large || e.code == sdk::Code::unsupported;
+  return e.code == sdk::Code::invalid || e.code == sdk::Code::exists ||
+         e.code == sdk::Code::constraint || e.code == sdk::Code::too_large ||
+         e.code == sdk::Code::unsupported;
 }
 
 void write_errors(proto::Writer& w, const std::vector<WriteError>& errors) {
@@ -204,16 +206,19 @@ void run_insert_many(DocumentCall& c) {
   w.str("write_errors");
   write_errors(w, errors);
   c.sink.commit();
-  if (!errors.empty()) fail_partly(errors[0].error, errors.size() < n && (!ordered || errors[0].index > 0));
+  if (!errors.empty())
+    fail_partly(errors[0].error, errors.size() < n && (!ordered || errors[0].index > 0));
 }
 
 void run_replace_one(DocumentCall& c) {
-  write_result(c, replace_document(c, c.document("filter"), c.document("replacement"), wants_upsert(c)));
+  write_result(
+      c, replace_document(c, c.document("filter"), c.document("replacement"), wants_upsert(c)));
 }
 
 void run_update(DocumentCall& c) {
   const Value update = *c.value("update");
-  write_result(c, update_documents(c, c.document("filter"), update, c.verb == "update_many", wants_upsert(c)));
+  write_result(c, update_documents(c, c.document("filter"), update, c.verb == "update_many",
+                                   wants_upsert(c)));
 }
 
 void run_delete(DocumentCall& c) {

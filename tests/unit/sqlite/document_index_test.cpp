@@ -74,7 +74,8 @@ Value random_document(Random& random, int id) {
   Value v = Value::object({{"_id", Value::int32(id)}});
   if (random() % 5 != 0) v.set("a", random_value(random, random() % 2 == 0 ? 2 : 0));
   if (random() % 5 != 0) v.set("b", random_scalar(random));
-  if (random() % 3 == 0 && v.find("a") != nullptr && !v.find("a")->is(Tag::array)) v.set("c", random_value(random, 1));
+  if (random() % 3 == 0 && v.find("a") != nullptr && !v.find("a")->is(Tag::array))
+    v.set("c", random_value(random, 1));
   const auto pair = [&] {
     Value d = Value::object();
     if (random() % 4 != 0) d.set("x", random_scalar(random));
@@ -85,7 +86,8 @@ Value random_document(Random& random, int id) {
     case 0: v.set("d", pair()); break;
     case 1: {
       Array items;
-      for (auto n = random() % 4; n > 0; --n) items.push_back(random() % 6 == 0 ? random_value(random, 1) : pair());
+      for (auto n = random() % 4; n > 0; --n)
+        items.push_back(random() % 6 == 0 ? random_value(random, 1) : pair());
       v.set("d", Value::array(std::move(items)));
       break;
     }
@@ -118,19 +120,22 @@ Value one_operator(Random& random) {
     case 7: return Value::object({{"$ne", plain()}});
     case 8: return Value::object({{"$exists", Value::boolean(random() % 2 == 0)}});
     case 9: return Value::object({{"$regex", Value::string(random() % 2 == 0 ? "^a" : "^b.*")}});
-    case 10: return Value::object({{"$elemMatch", Value::object({{"$gte", plain()}, {"$lte", plain()}})}});
+    case 10:
+      return Value::object({{"$elemMatch", Value::object({{"$gte", plain()}, {"$lte", plain()}})}});
     default: return Value::object({{"$not", Value::object({{"$gt", plain()}})}});
   }
 }
 
 Value random_condition(Random& random) {
   if (random() % 5 < 2) return random_value(random, random() % 3 == 0 ? 2 : 0);
-  if (random() % 8 == 0) return Value::object({{"$all", Value::array({random_scalar(random), random_scalar(random)})}});
+  if (random() % 8 == 0)
+    return Value::object({{"$all", Value::array({random_scalar(random), random_scalar(random)})}});
   return one_operator(random);
 }
 
 const char* random_path(Random& random) {
-  static constexpr const char* kPaths[] = {"a", "a", "a", "b", "b", "c", "d.x", "d.x", "d.y", "_id", "d", "a.a", "a.0", "d.0.x"};
+  static constexpr const char* kPaths[] = {"a",   "a",   "a",   "b", "b",   "c",   "d.x",
+                                           "d.x", "d.y", "_id", "d", "a.a", "a.0", "d.0.x"};
   return kPaths[random() % std::size(kPaths)];
 }
 
@@ -138,7 +143,8 @@ Value random_filter(Random& random, int depth) {
   Value v = Value::object();
   if (depth == 2 && random() % 6 == 0) {
     Array branches;
-    for (int k = 0; k < 2; ++k) branches.push_back(Value::object({{random_path(random), random_condition(random)}}));
+    for (int k = 0; k < 2; ++k)
+      branches.push_back(Value::object({{random_path(random), random_condition(random)}}));
     v.set("$or", Value::array(std::move(branches)));
     return v;
   }
@@ -147,7 +153,8 @@ Value random_filter(Random& random, int depth) {
     if (depth > 0 && random() % 5 == 0) {
       static constexpr const char* kLogic[] = {"$or", "$or", "$and", "$nor"};
       Array branches;
-      for (auto k = 1 + random() % 3; k > 0; --k) branches.push_back(random_filter(random, depth - 1));
+      for (auto k = 1 + random() % 3; k > 0; --k)
+        branches.push_back(random_filter(random, depth - 1));
       v.set(kLogic[random() % 4], Value::array(std::move(branches)));
     } else {
       v.set(random_path(random), random_condition(random));
@@ -158,8 +165,18 @@ Value random_filter(Random& random, int depth) {
 
 std::vector<SortKey> random_order(Random& random) {
   if (random() % 2 == 0) return {};
-  static constexpr const char* kOrders[] = {"{'a': 1}", "{'a': -1}", "{'b': 1}", "{'b': -1, 'a': -1}", "{'b': 1, 'a': 1}", "{'a': 1, 'b': -1}", "{'d.x': 1, 'd.y': 1}",
-                                            "{'d.x': -1}", "{'_id': -1}", "{'c': 1}", "{'d.y': -1, 'b': 1}", "{'a': -1, 'b': 1}"};
+  static constexpr const char* kOrders[] = {"{'a': 1}",
+                                            "{'a': -1}",
+                                            "{'b': 1}",
+                                            "{'b': -1, 'a': -1}",
+                                            "{'b': 1, 'a': 1}",
+                                            "{'a': 1, 'b': -1}",
+                                            "{'d.x': 1, 'd.y': 1}",
+                                            "{'d.x': -1}",
+                                            "{'_id': -1}",
+                                            "{'c': 1}",
+                                            "{'d.y': -1, 'b': 1}",
+                                            "{'a': -1, 'b': 1}"};
   return read_sort(V(kOrders[random() % std::size(kOrders)]));
 }
 
@@ -174,12 +191,15 @@ TEST_F(Indexes, EveryQueryGivesTheSameAnswer) {
   Random random(seed);
   int used = 0, ordered = 0, several = 0, found = 0;
   for (int round = 0; round < 10; ++round) {
-    const std::string plain = "plain" + std::to_string(round), fast = "fast" + std::to_string(round);
+    const std::string plain = "plain" + std::to_string(round),
+                      fast = "fast" + std::to_string(round);
     store_->make(plain);
     store_->make(fast);
     // Some indexes before the documents, some after: both ways of filling them.
-    static constexpr const char* kIndexes[] = {"{'a': 1}", "{'b': -1}", "{'d.x': 1}", "{'d.x': 1, 'd.y': 1}", "{'b': 1, 'a': 1}", "{'a': -1, 'b': 1}", "{'c': 1}",
-                                               "{'d.y': -1, 'b': 1}", "{'a': 1, 'b': 1}", "{'b': 1, 'd.x': 1}", "{'a.a': 1}", "{'d': 1}"};
+    static constexpr const char* kIndexes[] = {
+        "{'a': 1}",         "{'b': -1}",          "{'d.x': 1}", "{'d.x': 1, 'd.y': 1}",
+        "{'b': 1, 'a': 1}", "{'a': -1, 'b': 1}",  "{'c': 1}",   "{'d.y': -1, 'b': 1}",
+        "{'a': 1, 'b': 1}", "{'b': 1, 'd.x': 1}", "{'a.a': 1}", "{'d': 1}"};
     std::vector<const char*> chosen;
     for (const char* keys : kIndexes)
       if (random() % 2 == 0) chosen.push_back(keys);
@@ -246,8 +266,9 @@ TEST_F(Indexes, EveryQueryGivesTheSameAnswer) {
       std::string order;
       for (const SortKey& k : q.order) order += k.path.text() + (k.descending ? " -1 " : " 1 ");
       ASSERT_EQ(answers(got), answers(expected))
-          << "seed " << seed << " round " << round << " filter " << to_json(filter) << " order " << order << " skip " << q.skip << " limit " << q.limit
-          << " index " << (p.scans.empty() ? "none" : p.scans[0].index->name);
+          << "seed " << seed << " round " << round << " filter " << to_json(filter) << " order "
+          << order << " skip " << q.skip << " limit " << q.limit << " index "
+          << (p.scans.empty() ? "none" : p.scans[0].index->name);
     }
   }
   // The test means something: indexes were used, in order, several at once, and answers were found.
@@ -258,7 +279,10 @@ TEST_F(Indexes, EveryQueryGivesTheSameAnswer) {
 }
 
 TEST_F(Indexes, TheBoundsAreThoseOfTheCondition) {
-  for (int i = 0; i < 100; ++i) insert("c", Value::object({{"_id", Value::int32(i)}, {"a", Value::int32(i % 10)}, {"b", Value::int32(i)}}));
+  for (int i = 0; i < 100; ++i)
+    insert("c",
+           Value::object(
+               {{"_id", Value::int32(i)}, {"a", Value::int32(i % 10)}, {"b", Value::int32(i)}}));
   index("c", "{'a': 1, 'b': -1}");
   index("c", "{'b': 1}");
   const Plan both = plan_of("c", "{'a': 3, 'b': {'$gt': 20, '$lt': 40}}");
@@ -268,7 +292,8 @@ TEST_F(Indexes, TheBoundsAreThoseOfTheCondition) {
   ASSERT_EQ(both.scans[0].ranges.size(), 1u);
   EXPECT_EQ(plan_of("c", "{'a': {'$in': [1, 2, 2]}}").scans[0].ranges.size(), 2u);
   EXPECT_EQ(plan_of("c", "{'_id': 5, 'a': 1}").scans[0].index->name, "_id_");
-  EXPECT_EQ(plan_of("c", "{'b': {'$gt': 5, '$lt': 3}}").scans[0].ranges.size(), 0u);  // no array is there: never true
+  EXPECT_EQ(plan_of("c", "{'b': {'$gt': 5, '$lt': 3}}").scans[0].ranges.size(),
+            0u);  // no array is there: never true
   EXPECT_EQ(plan_of("c", "{'q': 5}").way, Plan::Way::collection);
   EXPECT_EQ(plan_of("c", "{'a': {'$ne': 5}}").way, Plan::Way::collection);
   EXPECT_EQ(plan_of("c", "{}", "{'b': -1}").way, Plan::Way::ordered);

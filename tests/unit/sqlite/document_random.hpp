@@ -16,14 +16,19 @@ inline Value random_scalar(std::mt19937_64& random) {
     case 5: return Value::floating(small);
     case 6: return Value::floating(small + 0.5);
     case 7: return Value::decimal(Decimal::from_double(small + 0.5));
-    case 8: return random() % 4 == 0 ? Value::floating(std::numeric_limits<double>::quiet_NaN()) : Value::floating(-0.0);
+    case 8:
+      return random() % 4 == 0 ? Value::floating(std::numeric_limits<double>::quiet_NaN())
+                               : Value::floating(-0.0);
     case 9: case 10: return Value::string(std::string(1, static_cast<char>('a' + random() % 4)));
     case 11: return Value::string(std::string(random() % 3, random() % 2 == 0 ? '\0' : 'b'));
     case 12: return Value();
     case 13: return Value::boolean(random() % 2 == 0);
     case 14: return Value::date(small);
-    case 15: return Value::object_id(std::string(12, static_cast<char>(random() % 2 == 0 ? 0xff : 1)));
-    case 16: return Value::binary(std::string(random() % 3, static_cast<char>(random())), static_cast<std::uint8_t>(random() % 2 * 5));
+    case 15:
+      return Value::object_id(std::string(12, static_cast<char>(random() % 2 == 0 ? 0xff : 1)));
+    case 16:
+      return Value::binary(std::string(random() % 3, static_cast<char>(random())),
+                           static_cast<std::uint8_t>(random() % 2 * 5));
     default:
       switch (random() % 6) {
         case 0: return Value::plain(Tag::min_key);
@@ -46,7 +51,8 @@ inline Value random_value(std::mt19937_64& random, int depth) {
   if (kind == 4) {
     Value object = Value::object();
     for (auto n = random() % 4; n > 0; --n)
-      object.set(std::string(1, static_cast<char>('a' + random() % 3)), random_value(random, depth - 1));
+      object.set(std::string(1, static_cast<char>('a' + random() % 3)),
+                 random_value(random, depth - 1));
     return object;
   }
   return random_scalar(random);

@@ -28,8 +28,8 @@ Value convert(const Json& j) {
   }
   if (j.contains("$re")) return Value::regex({j["$regex"], j.value("$options", "")});
   if (j.contains("$date")) return Value::date(j["$date"].get<std::int64_t>());
-  for (const char* type : {"$numberLong", "$numberDouble", "$numberDecimal", "$numberInt", "$oid", "$binary",
-                           "$timestamp", "$code", "$minKey", "$maxKey"})
+  for (const char* type : {"$numberLong", "$numberDouble", "$numberDecimal", "$numberInt", "$oid",
+                           "$binary", "$timestamp", "$code", "$minKey", "$maxKey"})
     if (j.contains(type)) return parse_json(j.dump());
   Object out;
   for (const auto& [name, v] : j.items()) out.push_back({name, convert(v)});

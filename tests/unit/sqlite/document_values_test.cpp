@@ -40,7 +40,8 @@ TEST(DocumentValues, TheOrderIsMongoDBs) {
       {V("-1.5"), V("{'$numberDecimal': '-1.5'}")},
       {V("-1")},
       {V("{'$numberDecimal': '-1E-6000'}")},
-      {V("0"), V("0.0"), V("-0.0"), V("{'$numberDecimal': '0E+10'}"), V("{'$numberDecimal': '-0'}")},
+      {V("0"), V("0.0"), V("-0.0"), V("{'$numberDecimal': '0E+10'}"),
+       V("{'$numberDecimal': '-0'}")},
       {Value::floating(5e-324)},
       {V("{'$numberDecimal': '0.1'}")},
       {V("0.1")},  // the double nearest to 0.1 is a little more
@@ -50,16 +51,42 @@ TEST(DocumentValues, TheOrderIsMongoDBs) {
       {Value::int64(INT64_MAX)},
       {Value::floating(9223372036854775808.0)},
       {V("{'$numberDouble': 'Infinity'}"), V("{'$numberDecimal': 'Infinity'}")},
-      {V("''")}, {Value::string(std::string("\0", 1))}, {V("'A'")}, {V("'a'")}, {Value::string(std::string("a\0b", 3))},
-      {V("'aa'")}, {V("'b'")}, {V("'é'")},
-      {V("{}")}, {V("{'a': 1}"), V("{'a': 1.0}")}, {V("{'a': 1, 'b': 1}")}, {V("{'a': 2}")}, {V("{'b': 0}")}, {V("{'a': 'x'}")},
-      {V("[]")}, {V("[1]")}, {V("[1, 1]")}, {V("[2]")}, {V("['a']")}, {V("[[]]")},
-      {Value::binary("")}, {Value::binary("b")}, {Value::binary("a", 5)}, {Value::binary("aa")},
-      {V("{'$oid': '000000000000000000000001'}")}, {V("{'$oid': 'ff0000000000000000000000'}")},
-      {V("false")}, {V("true")},
-      {Value::date(-1)}, {Value::date(0)}, {Value::date(1)},
-      {Value::timestamp(1)}, {Value::timestamp(std::uint64_t{1} << 63)},
-      {V("{'$regex': 'a', '$re': 1}")}, {V("{'$regex': 'a', '$options': 'i', '$re': 1}")}, {V("{'$regex': 'b', '$re': 1}")},
+      {V("''")},
+      {Value::string(std::string("\0", 1))},
+      {V("'A'")},
+      {V("'a'")},
+      {Value::string(std::string("a\0b", 3))},
+      {V("'aa'")},
+      {V("'b'")},
+      {V("'é'")},
+      {V("{}")},
+      {V("{'a': 1}"), V("{'a': 1.0}")},
+      {V("{'a': 1, 'b': 1}")},
+      {V("{'a': 2}")},
+      {V("{'b': 0}")},
+      {V("{'a': 'x'}")},
+      {V("[]")},
+      {V("[1]")},
+      {V("[1, 1]")},
+      {V("[2]")},
+      {V("['a']")},
+      {V("[[]]")},
+      {Value::binary("")},
+      {Value::binary("b")},
+      {Value::binary("a", 5)},
+      {Value::binary("aa")},
+      {V("{'$oid': '000000000000000000000001'}")},
+      {V("{'$oid': 'ff0000000000000000000000'}")},
+      {V("false")},
+      {V("true")},
+      {Value::date(-1)},
+      {Value::date(0)},
+      {Value::date(1)},
+      {Value::timestamp(1)},
+      {Value::timestamp(std::uint64_t{1} << 63)},
+      {V("{'$regex': 'a', '$re': 1}")},
+      {V("{'$regex': 'a', '$options': 'i', '$re': 1}")},
+      {V("{'$regex': 'b', '$re': 1}")},
       {Value::code("f")},
       {V("{'$maxKey': 1}")}};
   for (std::size_t i = 0; i < order.size(); ++i)
@@ -68,7 +95,8 @@ TEST(DocumentValues, TheOrderIsMongoDBs) {
         for (const Value& b : order[k]) {
           const int expected = i < k ? -1 : (i > k ? 1 : 0);
           EXPECT_EQ(sign(compare(a, b)), expected) << show(a) << " against " << show(b);
-          EXPECT_EQ(sign(key_of(a).compare(key_of(b))), expected) << "keys of " << show(a) << " and " << show(b);
+          EXPECT_EQ(sign(key_of(a).compare(key_of(b))), expected)
+              << "keys of " << show(a) << " and " << show(b);
         }
 }
 
@@ -92,9 +120,14 @@ TEST(DocumentValues, NumbersOfAllTypesOrderTransitively) {
   const auto number = [&]() -> Value {
     switch (random() % 6) {
       case 0: return Value::integer(static_cast<std::int64_t>(random()) >> (random() % 63));
-      case 1: return Value::floating(std::ldexp(static_cast<double>(static_cast<std::int64_t>(random())), static_cast<int>(random() % 200) - 100));
-      case 2: return Value::decimal(Decimal::from_double(static_cast<double>(static_cast<int>(random() % 2000) - 1000) / 8));
-      case 3: return Value::floating(static_cast<double>(static_cast<int>(random() % 2000) - 1000) / 8);
+      case 1:
+        return Value::floating(std::ldexp(static_cast<double>(static_cast<std::int64_t>(random())),
+                                          static_cast<int>(random() % 200) - 100));
+      case 2:
+        return Value::decimal(Decimal::from_double(
+            static_cast<double>(static_cast<int>(random() % 2000) - 1000) / 8));
+      case 3:
+        return Value::floating(static_cast<double>(static_cast<int>(random() % 2000) - 1000) / 8);
       case 4: return Value::int64((std::int64_t{1} << 53) + static_cast<int>(random() % 5) - 2);
       default: return Value::floating(9007199254740992.0 + 2.0 * static_cast<double>(random() % 3));
     }
@@ -108,11 +141,15 @@ TEST(DocumentValues, NumbersOfAllTypesOrderTransitively) {
 
 TEST(DocumentValues, TheStoredFormGivesBackEveryValue) {
   const char* stored =
-      R"({"_id":{"$oid":"0102030405060708090a0b0c"},"i":{"$numberInt":"-5"},"l":{"$numberLong":"5"},)"
+      R"({"_id":{"$oid":"0102030405060708090a0b0c"},"i":{"$numberInt":"-5"},)"
+      R"("l":{"$numberLong":"5"},)"
       R"("d":{"$numberDouble":"1.0"},"e":{"$numberDouble":"1e+300"},"z":{"$numberDouble":"-0.0"},)"
-      R"("n":{"$numberDouble":"NaN"},"dec":{"$numberDecimal":"1.50"},"s":"q\"\\\n\u0001é","b":{"$binary":{"base64":"AP8=","subType":"04"}},)"
-      R"("t":true,"x":null,"w":{"$date":{"$numberLong":"-1"}},"r":{"$regularExpression":{"pattern":"a/b","options":"im"}},)"
-      R"("c":{"$code":"f"},"ts":{"$timestamp":{"t":4294967295,"i":1}},"mi":{"$minKey":1},"ma":{"$maxKey":1},)"
+      R"("n":{"$numberDouble":"NaN"},"dec":{"$numberDecimal":"1.50"},)"
+      R"("s":"q\"\\\n\u0001é","b":{"$binary":{"base64":"AP8=","subType":"04"}},)"
+      R"("t":true,"x":null,"w":{"$date":{"$numberLong":"-1"}},)"
+      R"("r":{"$regularExpression":{"pattern":"a/b","options":"im"}},)"
+      R"("c":{"$code":"f"},"ts":{"$timestamp":{"t":4294967295,"i":1}},)"
+      R"("mi":{"$minKey":1},"ma":{"$maxKey":1},)"
       R"("a":[[],{},{"$ref":"x","$id":{"$numberInt":"1"}}]})";
   EXPECT_EQ(to_json(parse_json(stored)), stored);
   std::mt19937_64 random(3);
@@ -128,26 +165,33 @@ TEST(DocumentValues, TheStoredFormGivesBackEveryValue) {
 }
 
 TEST(DocumentValues, WhatIsNotOurStoredFormIsRefused) {
-  for (const char* text : {"", "{", "{\"a\":1}", "[", "nul", "\"a", "\"\\u12", "\"\\q\"", "{\"$oid\":\"01\"}", "{\"$numberInt\":\"x\"}",
-                           "{\"$numberInt\":\"99999999999\"}", "{\"$binary\":{\"base64\":\"A\",\"subType\":\"00\"}}", "{\"$date\":{\"$numberLong\":\"\"}}", "true x",
-                           "{\"$numberDecimal\":\"1.x\"}", "{\"$minKey\":2}"})
+  for (const char* text :
+       {"", "{", "{\"a\":1}", "[", "nul", "\"a", "\"\\u12", "\"\\q\"", "{\"$oid\":\"01\"}",
+        "{\"$numberInt\":\"x\"}", "{\"$numberInt\":\"99999999999\"}",
+        "{\"$binary\":{\"base64\":\"A\",\"subType\":\"00\"}}", "{\"$date\":{\"$numberLong\":\"\"}}",
+        "true x", "{\"$numberDecimal\":\"1.x\"}", "{\"$minKey\":2}"})
     EXPECT_THROW(parse_json(text), sdk::Error) << text;
   EXPECT_THROW(parse_json(std::string(5000, '[')), sdk::Error);
 }
 
 TEST(DocumentValues, PlainIntegersTakeTheSmallerType) {
-  const auto one = [](std::initializer_list<std::uint8_t> bytes) { return read_value(std::vector<std::uint8_t>(bytes)); };
+  const auto one = [](std::initializer_list<std::uint8_t> bytes) {
+    return read_value(std::vector<std::uint8_t>(bytes));
+  };
   EXPECT_EQ(one({5}).tag(), Tag::int32);
   EXPECT_EQ(one({0xce, 0x7f, 0xff, 0xff, 0xff}).tag(), Tag::int32);
   EXPECT_EQ(one({0xce, 0x80, 0, 0, 0}).tag(), Tag::int64);
   EXPECT_EQ(one({0xd2, 0x80, 0, 0, 0}).tag(), Tag::int32);
   EXPECT_THROW(one({0xcf, 0x80, 0, 0, 0, 0, 0, 0, 0}), sdk::Error);
-  EXPECT_EQ(pack(Value::int64(5)), (std::vector<std::uint8_t>{0xc7, 9, 16, 0x12, 5, 0, 0, 0, 0, 0, 0, 0}));
+  EXPECT_EQ(pack(Value::int64(5)),
+            (std::vector<std::uint8_t>{0xc7, 9, 16, 0x12, 5, 0, 0, 0, 0, 0, 0, 0}));
   EXPECT_EQ(pack(Value::int64(INT64_C(5'000'000'000)))[0], 0xcf);
 }
 
 TEST(DocumentValues, TheWireRefusesWhatBsonHasNot) {
-  const auto refused = [](std::vector<std::uint8_t> bytes) { EXPECT_THROW(read_value(bytes), sdk::Error); };
+  const auto refused = [](std::vector<std::uint8_t> bytes) {
+    EXPECT_THROW(read_value(bytes), sdk::Error);
+  };
   refused({0x81, 0x01, 0x02});                                // a key that is no string
   refused({0x81, 0xa1, 0x00, 0x02});                          // a NUL in a key
   refused({0x82, 0xa1, 'a', 1, 0xa1, 'a', 2});                // a key twice
@@ -171,31 +215,40 @@ TEST(DocumentValues, WhatMayBeStoredHasLimits) {
   EXPECT_THROW(check_storable(V("{'a': {'$b': 1}}")), sdk::Error);
   EXPECT_THROW(check_storable(V("{'a': [{'$oidx': 1}]}")), sdk::Error);
   EXPECT_NO_THROW(check_storable(V("{'a': {'$ref': 'c', '$id': 1}}")));
-  EXPECT_NO_THROW(check_storable(Value::object({{"s", Value::string(std::string(kDocumentMax - 13, 'x'))}})));
-  EXPECT_THROW(check_storable(Value::object({{"s", Value::string(std::string(kDocumentMax - 12, 'x'))}})), sdk::Error);
+  EXPECT_NO_THROW(
+      check_storable(Value::object({{"s", Value::string(std::string(kDocumentMax - 13, 'x'))}})));
+  EXPECT_THROW(
+      check_storable(Value::object({{"s", Value::string(std::string(kDocumentMax - 12, 'x'))}})),
+      sdk::Error);
 }
 
 Decimal D(std::string_view text) { return *Decimal::parse(text); }
 
 TEST(DocumentDecimal, TextIsThatOfTheSpecification) {
-  for (const char* same : {"0", "1", "-1", "0.1", "12.500", "1E+3", "1.23E+5", "0.000001", "1E-7", "1.2E-7", "-0", "0E+3", "0.00",
-                           "9.999999999999999999999999999999999E+6144", "1E-6176", "NaN", "Infinity", "-Infinity"})
+  for (const char* same :
+       {"0", "1", "-1", "0.1", "12.500", "1E+3", "1.23E+5", "0.000001", "1E-7", "1.2E-7", "-0",
+        "0E+3", "0.00", "9.999999999999999999999999999999999E+6144", "1E-6176", "NaN", "Infinity",
+        "-Infinity"})
     EXPECT_EQ(D(same).text(), same);
   EXPECT_EQ(D("1e3").text(), "1E+3");
   EXPECT_EQ(D("+.5").text(), "0.5");
   EXPECT_EQ(D("1E+6144").text(), "1.000000000000000000000000000000000E+6144");
-  for (const char* wrong : {"", "-", ".", "1.2.3", "1e", "1e+", "x", "1x", "12345678901234567890123456789012345", "1E+6145", "1E-6177", "0x1"})
+  for (const char* wrong : {"", "-", ".", "1.2.3", "1e", "1e+", "x", "1x",
+                            "12345678901234567890123456789012345", "1E+6145", "1E-6177", "0x1"})
     EXPECT_FALSE(Decimal::parse(wrong)) << wrong;
 }
 
 TEST(DocumentDecimal, Arithmetic) {
   EXPECT_EQ((D("0.1") + D("0.2")).text(), "0.3");
   EXPECT_EQ((D("1E+34") + D("1")).text(), "1.000000000000000000000000000000000E+34");
-  EXPECT_EQ((D("9999999999999999999999999999999999") + D("1")).text(), "1.000000000000000000000000000000000E+34");
+  EXPECT_EQ((D("9999999999999999999999999999999999") + D("1")).text(),
+            "1.000000000000000000000000000000000E+34");
   EXPECT_EQ((D("1E+40") + D("-1")).text(), "1.000000000000000000000000000000000E+40");
   EXPECT_EQ((D("5") + D("-5")).text(), "0");
   EXPECT_EQ((D("1.10") * D("2.0")).text(), "2.200");
-  EXPECT_EQ((D("9999999999999999999999999999999999") * D("9999999999999999999999999999999999")).text(), "9.999999999999999999999999999999998E+67");
+  EXPECT_EQ(
+      (D("9999999999999999999999999999999999") * D("9999999999999999999999999999999999")).text(),
+      "9.999999999999999999999999999999998E+67");
   EXPECT_EQ((D("1") / D("3")).text(), "0.3333333333333333333333333333333333");
   EXPECT_EQ((D("2") / D("3")).text(), "0.6666666666666666666666666666666667");
   EXPECT_EQ((D("6") / D("2")).text(), "3");
@@ -214,7 +267,8 @@ TEST(DocumentDecimal, BytesAreThoseOfTheSpecification) {
   // From the BSON corpus: 1 and -1.0, NaN, Infinity.
   const auto hex = [](const Decimal& d) {
     std::string out;
-    for (const std::uint8_t b : d.bid()) out += "0123456789ABCDEF"[b >> 4], out += "0123456789ABCDEF"[b & 15];
+    for (const std::uint8_t b : d.bid())
+      out += "0123456789ABCDEF"[b >> 4], out += "0123456789ABCDEF"[b & 15];
     return out;
   };
   EXPECT_EQ(hex(D("1")), "01000000000000000000000000004030");
@@ -223,8 +277,10 @@ TEST(DocumentDecimal, BytesAreThoseOfTheSpecification) {
   EXPECT_EQ(hex(D("-Infinity")), "000000000000000000000000000000F8");
   std::mt19937_64 random(11);
   for (int i = 0; i < 20'000; ++i) {
-    const Decimal d = Decimal::make(random() % 2 == 0, std::to_string(random()) + std::to_string(random() % 100'000'000'000'000),
-                                    static_cast<int>(random() % 12'287) - 6176);
+    const Decimal d =
+        Decimal::make(random() % 2 == 0,
+                      std::to_string(random()) + std::to_string(random() % 100'000'000'000'000),
+                      static_cast<int>(random() % 12'287) - 6176);
     ASSERT_EQ(Decimal::from_bid(d.bid()), d) << d.text();
     if (d.is_infinite()) continue;
     ASSERT_EQ(*Decimal::parse(d.text()), d) << d.text();
@@ -236,7 +292,8 @@ TEST(DocumentArithmetic, TheWidestTypeWins) {
   EXPECT_TRUE(identical(add(Value::int32(INT32_MAX), V("1")), Value::int64(INT64_C(2147483648))));
   EXPECT_TRUE(identical(add(V("1"), V("{'$numberLong': '2'}")), V("{'$numberLong': '3'}")));
   EXPECT_TRUE(identical(add(V("1"), V("2.5")), V("3.5")));
-  EXPECT_TRUE(identical(add(V("0.1"), V("{'$numberDecimal': '0.2'}")), V("{'$numberDecimal': '0.3'}")));
+  EXPECT_TRUE(
+      identical(add(V("0.1"), V("{'$numberDecimal': '0.2'}")), V("{'$numberDecimal': '0.3'}")));
   EXPECT_FALSE(add_exact(Value::int64(INT64_MAX), V("1")));
   EXPECT_EQ(add(Value::int64(INT64_MAX), V("1")).tag(), Tag::floating);
   EXPECT_TRUE(identical(modulo(Value::int64(INT64_MIN), V("-1")), V("{'$numberLong': '0'}")));

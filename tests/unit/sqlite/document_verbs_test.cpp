@@ -20,7 +20,8 @@ Json list(std::initializer_list<Json> items) {
 class Documents : public ::testing::Test {
  protected:
   Json ok(std::string_view verb, Json body, const CallOptions& o = {}) {
-    const bool of_collection = verb != "explain" && verb != "list_collections" && verb != "batch" && verb != "commit" && verb != "rollback";
+    const bool of_collection = verb != "explain" && verb != "list_collections" && verb != "batch" &&
+                               verb != "commit" && verb != "rollback";
     if (of_collection && !body.contains("collection")) body["collection"] = "c";
     const Reply r = store.call(verb, body, o);
     EXPECT_TRUE(r.ok()) << verb << " " << body << ": " << r.message;
@@ -34,21 +35,25 @@ class Documents : public ::testing::Test {
     EXPECT_EQ(r.connection, HG_CONN_CLEAN);
     return r;
   }
-  void insert(std::initializer_list<Json> documents) { ok("insert_many", {{"documents", list(documents)}}); }
+  void insert(std::initializer_list<Json> documents) {
+    ok("insert_many", {{"documents", list(documents)}});
+  }
   Json find(Json filter) { return ok("find", {{"filter", std::move(filter)}}).at("documents"); }
   Json explain(const char* verb, Json body) {
     body["collection"] = "c";
     return ok("explain", {{"verb", verb}, {"body", body}}).at("plan");
   }
 
-  BareStore store{plugin_of(make_document_kind), {.options = {{"path", "store.db"}, {"synchronous", "normal"}}}};
+  BareStore store{plugin_of(make_document_kind),
+                  {.options = {{"path", "store.db"}, {"synchronous", "normal"}}}};
 };
 
 TEST_F(Documents, InsertAndFind) {
   const Json id = ok("insert_one", {{"document", {{"a", 1}}}}).at("inserted_id");
   ASSERT_TRUE(id.is_binary());
   EXPECT_EQ(id.get_binary().size(), 13u);
-  EXPECT_EQ(ok("find_one", {{"filter", {{"_id", id}}}}).at("document"), (Json{{"_id", id}, {"a", 1}}));
+  EXPECT_EQ(ok("find_one", {{"filter", {{"_id", id}}}}).at("document"),
+            (Json{{"_id", id}, {"a", 1}}));
   EXPECT_EQ(ok("insert_one", {{"document", {{"_id", "x"}}}}).at("inserted_id"), "x");
   EXPECT_EQ(ok("find_one", {{"filter", {{"_id", "none"}}}}).at("document"), nullptr);
   EXPECT_EQ(ok("find_one", {{"collection", "nowhere"}}).at("document"), nullptr);
@@ -71,9 +76,12 @@ TEST_F(Documents, BodiesAreChecked) {
   fails("update_one", {{"filter", Json::object()}}, HG_INVALID, "update");
   fails("create_collection", {{"collection", "a$b"}}, HG_INVALID, "$");
   fails("create_collection", {{"collection", ""}}, HG_INVALID);
-  fails("replace_one", {{"filter", Json::object()}, {"replacement", Json::object()}, {"if_version", "x"}}, HG_UNSUPPORTED, "if_version");
+  fails("replace_one",
+        {{"filter", Json::object()}, {"replacement", Json::object()}, {"if_version", "x"}},
+        HG_UNSUPPORTED, "if_version");
   fails("watch", Json::object(), HG_UNSUPPORTED, "watch");
-  fails("find", {{"hint", "nope"}, {"collection", "c"}}, HG_OK);  // the collection is not there either
+  fails("find", {{"hint", "nope"}, {"collection", "c"}},
+        HG_OK);  // the collection is not there either
   insert({{{"_id", 1}}});
   fails("find", {{"hint", "nope"}}, HG_INVALID, "nope");
   CallOptions stream;
@@ -82,13 +90,17 @@ TEST_F(Documents, BodiesAreChecked) {
 }
 
 TEST_F(Documents, InsertManyTellsWhatFailed) {
-  Reply r = fails("insert_many", {{"documents", list({{{"_id", 1}}, {{"_id", 1}}, {{"_id", 2}}})}}, HG_EXISTS);
+  Reply r = fails("insert_many", {{"documents", list({{{"_id", 1}}, {{"_id", 1}}, {{"_id", 2}}})}},
+                  HG_EXISTS);
   EXPECT_NE(r.flags & HG_DONE_KEEP_BODY, 0u);
   EXPECT_EQ(r.outcome, HG_APPLIED);
   EXPECT_EQ(r.body.at("inserted_ids"), (Json{1, nullptr, nullptr}));
   EXPECT_EQ(r.body.at("write_errors")[0].at("index"), 1);
   EXPECT_EQ(r.body.at("write_errors")[0].at("code"), HG_EXISTS);
-  r = fails("insert_many", {{"ordered", false}, {"documents", list({{{"_id", 1}}, {{"_id", 3}, {"$x", 1}}, {{"_id", 4}}})}}, HG_EXISTS);
+  r = fails("insert_many",
+            {{"ordered", false},
+             {"documents", list({{{"_id", 1}}, {{"_id", 3}, {"$x", 1}}, {{"_id", 4}}})}},
+            HG_EXISTS);
   EXPECT_EQ(r.body.at("write_errors").size(), 2u);
   EXPECT_EQ(find(Json::object()), list({{{"_id", 1}}, {{"_id", 4}}}));
   r = fails("insert_many", {{"documents", list({{{"_id", 1}}})}}, HG_EXISTS);
@@ -100,26 +112,39 @@ TEST_F(Documents, UpdatesCountAndUpsert) {
   insert({{{"_id", 1}, {"a", 1}}, {{"_id", 2}, {"a", 2}}, {{"_id", 3}, {"a", 2}}});
   Json r = ok("update_many", {{"filter", Json::object()}, {"update", {{"$set", {{"a", 2}}}}}});
   EXPECT_EQ(r, (Json{{"matched_count", 3}, {"modified_count", 1}, {"upserted_id", nullptr}}));
-  r = ok("update_one", {{"filter", {{"_id", 9}, {"k", "v"}}}, {"update", {{"$inc", {{"n", 5}}}, {"$setOnInsert", {{"s", 1}}}}}, {"upsert", true}});
+  r = ok("update_one", {{"filter", {{"_id", 9}, {"k", "v"}}},
+                        {"update", {{"$inc", {{"n", 5}}}, {"$setOnInsert", {{"s", 1}}}}},
+                        {"upsert", true}});
   EXPECT_EQ(r, (Json{{"matched_count", 0}, {"modified_count", 0}, {"upserted_id", 9}}));
   EXPECT_EQ(find({{"_id", 9}}), list({{{"_id", 9}, {"k", "v"}, {"n", 5}, {"s", 1}}}));
-  EXPECT_EQ(ok("update_one", {{"filter", {{"_id", 10}}}, {"update", {{"$set", {{"n", 5}}}}}}).at("matched_count"), 0);
-  ok("update_one", {{"filter", {{"_id", 1}}}, {"update", {{"$set", {{"l", list({{{"x", 1}}, {{"x", 2}}})}}}}}});
+  EXPECT_EQ(ok("update_one", {{"filter", {{"_id", 10}}}, {"update", {{"$set", {{"n", 5}}}}}})
+                .at("matched_count"),
+            0);
+  ok("update_one",
+     {{"filter", {{"_id", 1}}}, {"update", {{"$set", {{"l", list({{{"x", 1}}, {{"x", 2}}})}}}}}});
   ok("update_one", {{"filter", {{"l.x", 2}}}, {"update", {{"$set", {{"l.$.x", 7}}}}}});
   EXPECT_EQ(find({{"_id", 1}})[0].at("l"), list({{{"x", 1}}, {{"x", 7}}}));
   // One document that does not take it undoes the whole.
   insert({{{"_id", 20}, {"m", 1}}, {{"_id", 21}, {"m", "x"}}});
-  fails("update_many", {{"filter", {{"m", {{"$exists", true}}}}}, {"update", {{"$inc", {{"m", 1}}}}}}, HG_INVALID);
+  fails("update_many",
+        {{"filter", {{"m", {{"$exists", true}}}}}, {"update", {{"$inc", {{"m", 1}}}}}}, HG_INVALID);
   EXPECT_EQ(find({{"_id", 20}})[0].at("m"), 1);
 }
 
 TEST_F(Documents, ReplaceAndDelete) {
   insert({{{"_id", 1}, {"a", 1}}});
-  EXPECT_EQ(ok("replace_one", {{"filter", {{"a", 1}}}, {"replacement", {{"b", 1}}}}).at("modified_count"), 1);
+  EXPECT_EQ(
+      ok("replace_one", {{"filter", {{"a", 1}}}, {"replacement", {{"b", 1}}}}).at("modified_count"),
+      1);
   EXPECT_EQ(find(Json::object()), list({{{"_id", 1}, {"b", 1}}}));
-  fails("replace_one", {{"filter", {{"_id", 1}}}, {"replacement", {{"_id", 2}}}}, HG_INVALID, "_id");
-  fails("replace_one", {{"filter", {{"_id", 1}}}, {"replacement", {{"$set", {{"a", 1}}}}}}, HG_INVALID, "$set");
-  EXPECT_EQ(ok("replace_one", {{"filter", {{"_id", 5}}}, {"replacement", {{"c", 1}}}, {"upsert", true}}).at("upserted_id"), 5);
+  fails("replace_one", {{"filter", {{"_id", 1}}}, {"replacement", {{"_id", 2}}}}, HG_INVALID,
+        "_id");
+  fails("replace_one", {{"filter", {{"_id", 1}}}, {"replacement", {{"$set", {{"a", 1}}}}}},
+        HG_INVALID, "$set");
+  EXPECT_EQ(
+      ok("replace_one", {{"filter", {{"_id", 5}}}, {"replacement", {{"c", 1}}}, {"upsert", true}})
+          .at("upserted_id"),
+      5);
   EXPECT_EQ(ok("delete_one", {{"filter", Json::object()}}).at("deleted_count"), 1);
   EXPECT_EQ(ok("delete_many", {{"filter", Json::object()}}).at("deleted_count"), 1);
   EXPECT_EQ(ok("delete_many", {{"filter", Json::object()}}).at("deleted_count"), 0);
@@ -128,28 +153,52 @@ TEST_F(Documents, ReplaceAndDelete) {
 TEST_F(Documents, FindOneAnd) {
   insert({{{"_id", 1}, {"n", 5}}, {{"_id", 2}, {"n", 9}}});
   const Json inc = {{"$inc", {{"n", 1}}}};
-  EXPECT_EQ(ok("find_one_and_update", {{"filter", Json::object()}, {"sort", {{"n", -1}}}, {"update", inc}}).at("document"), (Json{{"_id", 2}, {"n", 9}}));
-  EXPECT_EQ(ok("find_one_and_update", {{"filter", {{"_id", 1}}}, {"update", inc}, {"return_document", "after"}, {"projection", {{"_id", 0}}}}).at("document"), (Json{{"n", 6}}));
-  EXPECT_EQ(ok("find_one_and_update", {{"filter", {{"_id", 7}}}, {"update", inc}, {"upsert", true}}).at("document"), nullptr);
-  EXPECT_EQ(ok("find_one_and_replace", {{"filter", {{"_id", 7}}}, {"replacement", {{"m", 1}}}, {"return_document", "after"}}).at("document"), (Json{{"_id", 7}, {"m", 1}}));
-  EXPECT_EQ(ok("find_one_and_delete", {{"filter", {{"m", 1}}}}).at("document"), (Json{{"_id", 7}, {"m", 1}}));
+  EXPECT_EQ(ok("find_one_and_update",
+               {{"filter", Json::object()}, {"sort", {{"n", -1}}}, {"update", inc}})
+                .at("document"),
+            (Json{{"_id", 2}, {"n", 9}}));
+  EXPECT_EQ(ok("find_one_and_update", {{"filter", {{"_id", 1}}},
+                                       {"update", inc},
+                                       {"return_document", "after"},
+                                       {"projection", {{"_id", 0}}}})
+                .at("document"),
+            (Json{{"n", 6}}));
+  EXPECT_EQ(ok("find_one_and_update", {{"filter", {{"_id", 7}}}, {"update", inc}, {"upsert", true}})
+                .at("document"),
+            nullptr);
+  EXPECT_EQ(
+      ok("find_one_and_replace",
+         {{"filter", {{"_id", 7}}}, {"replacement", {{"m", 1}}}, {"return_document", "after"}})
+          .at("document"),
+      (Json{{"_id", 7}, {"m", 1}}));
+  EXPECT_EQ(ok("find_one_and_delete", {{"filter", {{"m", 1}}}}).at("document"),
+            (Json{{"_id", 7}, {"m", 1}}));
   EXPECT_EQ(ok("find_one_and_delete", {{"filter", {{"m", 1}}}}).at("document"), nullptr);
-  fails("find_one_and_update", {{"filter", Json::object()}, {"update", inc}, {"return_document", "never"}}, HG_INVALID, "return_document");
+  fails("find_one_and_update",
+        {{"filter", Json::object()}, {"update", inc}, {"return_document", "never"}}, HG_INVALID,
+        "return_document");
 }
 
 TEST_F(Documents, BulkWrite) {
   const auto op = [](const char* name, Json body) { return Json{{name, std::move(body)}}; };
-  const Json ops = list({op("insert_one", {{"document", {{"_id", 1}, {"a", 1}}}}), op("insert_one", {{"document", {{"_id", 2}, {"a", "x"}}}}),
-                         op("update_one", {{"filter", {{"_id", 3}}}, {"update", {{"$set", {{"a", 3}}}}}, {"upsert", true}}),
-                         op("update_many", {{"filter", Json::object()}, {"update", {{"$inc", {{"a", 1}}}}}}),  // fails on "x", as a whole
-                         op("delete_one", {{"filter", {{"_id", 2}}}})});
+  const Json ops =
+      list({op("insert_one", {{"document", {{"_id", 1}, {"a", 1}}}}),
+            op("insert_one", {{"document", {{"_id", 2}, {"a", "x"}}}}),
+            op("update_one",
+               {{"filter", {{"_id", 3}}}, {"update", {{"$set", {{"a", 3}}}}}, {"upsert", true}}),
+            op("update_many", {{"filter", Json::object()},
+                               {"update", {{"$inc", {{"a", 1}}}}}}),  // fails on "x", as a whole
+            op("delete_one", {{"filter", {{"_id", 2}}}})});
   Reply r = fails("bulk_write", {{"operations", ops}, {"ordered", false}}, HG_INVALID);
   EXPECT_EQ(r.body.at("inserted_count"), 2);
   EXPECT_EQ(r.body.at("deleted_count"), 1);
   EXPECT_EQ(r.body.at("upserted_ids"), (Json{{"2", 3}}));
   EXPECT_EQ(r.body.at("write_errors")[0].at("index"), 3);
   EXPECT_EQ(find(Json::object()), list({{{"_id", 1}, {"a", 1}}, {{"_id", 3}, {"a", 3}}}));
-  r = fails("bulk_write", {{"operations", list({op("insert_one", {{"document", {{"_id", 1}}}}), op("insert_one", {{"document", {{"_id", 9}}}})})}}, HG_EXISTS);
+  r = fails("bulk_write",
+            {{"operations", list({op("insert_one", {{"document", {{"_id", 1}}}}),
+                                  op("insert_one", {{"document", {{"_id", 9}}}})})}},
+            HG_EXISTS);
   EXPECT_EQ(r.outcome, HG_REJECTED);
   EXPECT_EQ(find({{"_id", 9}}), Json::array());
   fails("bulk_write", {{"operations", list({op("drop", Json::object())})}}, HG_UNSUPPORTED, "drop");
@@ -161,12 +210,16 @@ TEST_F(Documents, IndexesAreUsedAndKept) {
   EXPECT_EQ(explain("find", {{"filter", {{"a", 5}}}}).at("stage"), "COLLSCAN");
   EXPECT_EQ(ok("create_index", {{"keys", {{"a", 1}}}}).at("name"), "a_1");
   EXPECT_EQ(ok("create_index", {{"keys", {{"a", 1}}}}).at("name"), "a_1");
-  EXPECT_EQ(ok("create_index", {{"keys", list({list({"t", -1}), list({"a", 1})})}, {"name", "both"}}).at("name"), "both");
+  EXPECT_EQ(
+      ok("create_index", {{"keys", list({list({"t", -1}), list({"a", 1})})}, {"name", "both"}})
+          .at("name"),
+      "both");
   const Json plan = explain("find", {{"filter", {{"a", 5}}}});
   EXPECT_EQ(plan.at("stage"), "IXSCAN");
   EXPECT_EQ(plan.at("index"), "a_1");
   EXPECT_THAT(plan.at("scans")[0].at("sql_plan").get<std::string>(), HasSubstr("SEARCH"));
-  EXPECT_EQ(explain("aggregate", {{"pipeline", list({{{"$match", {{"a", 5}}}}})}}).at("stage"), "IXSCAN");
+  EXPECT_EQ(explain("aggregate", {{"pipeline", list({{{"$match", {{"a", 5}}}}})}}).at("stage"),
+            "IXSCAN");
   EXPECT_EQ(explain("find", {{"filter", {{"_id", 5}}}}).at("index"), "_id_");
   EXPECT_EQ(explain("delete_many", {{"filter", {{"a", 5}}}}).at("index"), "a_1");
   fails("create_index", {{"keys", {{"b", 1}}}, {"name", "a_1"}}, HG_CONFLICT);
@@ -192,7 +245,8 @@ TEST_F(Documents, CollectionsComeAndGo) {
   fails("rename_collection", {{"to", "e"}}, HG_NOT_FOUND);
   ok("create_collection", Json::object());
   fails("rename_collection", {{"to", "d"}}, HG_EXISTS);
-  EXPECT_EQ(ok("list_collections", Json::object()).at("collections"), list({{{"name", "c"}}, {{"name", "d"}}}));
+  EXPECT_EQ(ok("list_collections", Json::object()).at("collections"),
+            list({{{"name", "c"}}, {{"name", "d"}}}));
   EXPECT_EQ(ok("estimated_document_count", {{"collection", "d"}}).at("count"), 1);
   ok("drop_collection", {{"collection", "d"}});
   ok("drop_collection", {{"collection", "d"}});
@@ -203,15 +257,24 @@ TEST_F(Documents, CollectionsComeAndGo) {
 }
 
 TEST_F(Documents, AggregateAndDistinct) {
-  insert({{{"_id", 1}, {"k", "a"}, {"v", 1}, {"t", Json{1, 2}}}, {{"_id", 2}, {"k", "b"}, {"v", 5}, {"t", 2}}, {{"_id", 3}, {"k", "a"}, {"v", 3}}});
-  const Json pipeline = list({{{"$match", {{"v", {{"$gt", 0}}}}}}, {{"$group", {{"_id", "$k"}, {"sum", {{"$sum", "$v"}}}}}}, {{"$sort", {{"_id", 1}}}}});
-  EXPECT_EQ(ok("aggregate", {{"pipeline", pipeline}}).at("documents"), list({{{"_id", "a"}, {"sum", 4}}, {{"_id", "b"}, {"sum", 5}}}));
-  EXPECT_EQ(ok("aggregate", {{"collection", "nowhere"}, {"pipeline", list({{{"$count", "n"}}})}}).at("documents"), Json::array());
+  insert({{{"_id", 1}, {"k", "a"}, {"v", 1}, {"t", Json{1, 2}}},
+          {{"_id", 2}, {"k", "b"}, {"v", 5}, {"t", 2}},
+          {{"_id", 3}, {"k", "a"}, {"v", 3}}});
+  const Json pipeline = list({{{"$match", {{"v", {{"$gt", 0}}}}}},
+                              {{"$group", {{"_id", "$k"}, {"sum", {{"$sum", "$v"}}}}}},
+                              {{"$sort", {{"_id", 1}}}}});
+  EXPECT_EQ(ok("aggregate", {{"pipeline", pipeline}}).at("documents"),
+            list({{{"_id", "a"}, {"sum", 4}}, {{"_id", "b"}, {"sum", 5}}}));
+  EXPECT_EQ(ok("aggregate", {{"collection", "nowhere"}, {"pipeline", list({{{"$count", "n"}}})}})
+                .at("documents"),
+            Json::array());
   EXPECT_EQ(ok("distinct", {{"key", "t"}}).at("values"), (Json{1, 2}));
-  EXPECT_EQ(ok("distinct", {{"key", "t"}, {"filter", {{"k", "b"}}}}).at("values"), (Json::array({2})));
+  EXPECT_EQ(ok("distinct", {{"key", "t"}, {"filter", {{"k", "b"}}}}).at("values"),
+            (Json::array({2})));
   ok("create_index", {{"keys", {{"v", 1}}}});
   const Json sorted = list({{{"$sort", {{"v", -1}}}}, {{"$limit", 2}}, {{"$project", {{"v", 1}}}}});
-  EXPECT_EQ(ok("aggregate", {{"pipeline", sorted}}).at("documents"), list({{{"_id", 2}, {"v", 5}}, {{"_id", 3}, {"v", 3}}}));
+  EXPECT_EQ(ok("aggregate", {{"pipeline", sorted}}).at("documents"),
+            list({{{"_id", 2}, {"v", 5}}, {{"_id", 3}, {"v", 3}}}));
   fails("aggregate", {{"pipeline", list({{{"$out", "x"}}})}}, HG_UNSUPPORTED, "$out");
 }
 
@@ -223,7 +286,8 @@ TEST_F(Documents, StreamsInParts) {
     CallOptions o;
     o.fetch = 64;
     Json body = {{"collection", "c"}};
-    if (std::string(verb) == "aggregate") body["pipeline"] = list({{{"$sort", {{"s", 1}, {"_id", 1}}}}});
+    if (std::string(verb) == "aggregate")
+      body["pipeline"] = list({{{"$sort", {{"s", 1}, {"_id", 1}}}}});
     const Reply r = store.call(verb, body, o);
     ASSERT_TRUE(r.ok()) << r.message;
     EXPECT_EQ(r.parts.size(), 15u);
@@ -244,8 +308,15 @@ TEST_F(Documents, ALongCallEndsInTime) {
   ok("insert_many", {{"documents", many}});
   CallOptions o;
   o.timeout_ms = 100;
-  const Json slow = {{"collection", "c"}, {"pipeline", list({{{"$set", {{"l", {{"$map", {{"input", {{"$split", list({"$s", "x"})}}}, {"in", {{"$split", list({"$s", "x"})}}}}}}}}}},
-                                                           {{"$unwind", "$l"}}, {{"$unwind", "$l"}}, {{"$group", {{"_id", "$l"}, {"n", {{"$sum", 1}}}}}}})}};
+  const Json slow = {{"collection", "c"},
+                     {"pipeline", list({{{"$set",
+                                          {{"l",
+                                            {{"$map",
+                                              {{"input", {{"$split", list({"$s", "x"})}}},
+                                               {"in", {{"$split", list({"$s", "x"})}}}}}}}}}},
+                                        {{"$unwind", "$l"}},
+                                        {{"$unwind", "$l"}},
+                                        {{"$group", {{"_id", "$l"}, {"n", {{"$sum", 1}}}}}}})}};
   const Reply r = store.call("aggregate", slow, o);
   EXPECT_EQ(r.code, HG_DEADLINE) << r.message;
   EXPECT_EQ(r.connection, HG_CONN_CLEAN);
@@ -279,14 +350,18 @@ TEST_F(Documents, ManyWritersLoseNothing) {
   for (int t = 0; t < 6; ++t)
     threads.emplace_back([&] {
       for (int i = 0; i < 40; ++i)
-        store.call("find_one_and_update", {{"collection", "c"}, {"filter", {{"_id", 1}}}, {"update", {{"$inc", {{"n", 1}}}}}});
+        store.call(
+            "find_one_and_update",
+            {{"collection", "c"}, {"filter", {{"_id", 1}}}, {"update", {{"$inc", {{"n", 1}}}}}});
     });
   for (std::thread& t : threads) t.join();
   EXPECT_EQ(find({{"_id", 1}})[0].at("n"), 240);
 }
 
 TEST_F(Documents, ABatchIsAllOrNothing) {
-  const Json items = list({list({"insert_one", {{"collection", "c"}, {"document", {{"_id", 1}}}}}), list({"insert_one", {{"collection", "c"}, {"document", {{"_id", 1}}}}})});
+  const Json items =
+      list({list({"insert_one", {{"collection", "c"}, {"document", {{"_id", 1}}}}}),
+            list({"insert_one", {{"collection", "c"}, {"document", {{"_id", 1}}}}})});
   const Json r = ok("batch", {{"items", items}});
   EXPECT_EQ(r[0][0], HG_TRANSACTION_ABORTED);
   EXPECT_EQ(r[1][0], HG_EXISTS);
