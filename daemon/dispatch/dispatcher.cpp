@@ -14,7 +14,10 @@ Dispatcher::Dispatcher(Loop& loop, Log& log, DispatchSettings settings)
   loop_.arm(liveness_, loop_.now() + std::chrono::seconds(1));
 }
 
-Dispatcher::~Dispatcher() { loop_.disarm(liveness_); }
+Dispatcher::~Dispatcher() {
+  loop_.disarm(liveness_);
+  inflight_.each([this](InflightCall& c) { inflight_.remove(c); });  // of a stop that did not wait
+}
 
 void Dispatcher::set_stores(std::vector<StoreEntry*> stores) {
   stores_ = std::move(stores);
