@@ -17,6 +17,7 @@
 #include "cli.hpp"
 #include "csv.hpp"
 #include "import.hpp"
+#include "json.hpp"
 #include "output.hpp"
 
 namespace headgate::cli {
@@ -140,7 +141,7 @@ void pack_cell(Packer& p, const CsvField& cell, ColumnKind kind, const std::stri
   if (kind == ColumnKind::real) {
     double n = 0;
     const auto r = std::from_chars(cell.text.data(), end, n);
-    if (r.ec == std::errc{} && r.ptr == end && std::isfinite(n)) return static_cast<void>(p.pack(n));
+    if (r.ec == std::errc{} && r.ptr == end && std::isfinite(n)) return pack_real(p, n);
   }
   if (kind == ColumnKind::boolean && (cell.text == "true" || cell.text == "false")) {
     return static_cast<void>(p.pack(cell.text == "true"));

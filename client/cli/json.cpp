@@ -215,9 +215,9 @@ void pack_binary(Packer& p, const std::string& key, const Json& v) {
 
 void pack_float(Packer& p, const std::string& key, const Json& v) {
   const std::string& word = text(key, v, "\"NaN\", \"Infinity\" or \"-Infinity\"");
-  if (word == "NaN") p.pack(std::nan(""));
-  else if (word == "Infinity") p.pack(HUGE_VAL);
-  else if (word == "-Infinity") p.pack(-HUGE_VAL);
+  if (word == "NaN") pack_real(p, std::nan(""));
+  else if (word == "Infinity") pack_real(p, HUGE_VAL);
+  else if (word == "-Infinity") pack_real(p, -HUGE_VAL);
   else refuse(key, "\"NaN\", \"Infinity\" or \"-Infinity\"");
 }
 
@@ -334,6 +334,13 @@ Json parse_json(std::string_view input, std::string_view what) {
   return out;
 }
 
+void pack_real(Packer& p, double v) {
+  proto::VectorOut out(16);
+  proto::Writer(&out).real(v);
+  p.pack_bin_body(reinterpret_cast<const char*>(out.view().data()),
+                  static_cast<std::uint32_t>(out.size()));
+}
+
 void pack_json(Packer& p, const Json& v) {
   switch (v.type()) {
     case Json::value_t::null:
@@ -341,7 +348,7 @@ void pack_json(Packer& p, const Json& v) {
     case Json::value_t::boolean: p.pack(v.get<bool>()); return;
     case Json::value_t::number_integer: p.pack(v.get<std::int64_t>()); return;
     case Json::value_t::number_unsigned: p.pack(v.get<std::uint64_t>()); return;
-    case Json::value_t::number_float: p.pack(v.get<double>()); return;
+    case Json::value_t::number_float: pack_real(p, v.get<double>()); return;
     case Json::value_t::string: p.pack(v.get_ref<const std::string&>()); return;
     case Json::value_t::binary: p.pack_nil(); return;
     case Json::value_t::array:

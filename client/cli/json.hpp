@@ -18,6 +18,8 @@ using Json = nlohmann::ordered_json;
 // beyond 64 bits (which JSON readers would round).
 Json parse_json(std::string_view text, std::string_view what);
 
+// As a float, whatever its value: msgpack-cxx's own pack(double) makes integers of whole numbers.
+void pack_real(Packer& p, double v);
 // Throws Usage for a '$' object that is not in its form.
 void pack_json(Packer& p, const Json& v);
 std::vector<std::uint8_t> pack_json(const Json& v);

@@ -80,8 +80,8 @@ int run_keygen(const KeygenArgs& a) {
                 "#   [daemon]\n"
                 "#   listen_tcp = \"tcp://0.0.0.0:7733\"\n"
                 "#   server_key = { file = \"%s\" }\n"
-                "# Services connect to tcp://HOST:7733?server_key=KEY with this public key (its %% "
-                "and & escaped as in any URL):\n%s\n",
+                "# Services connect to tcp://HOST:7733?server_key=KEY with this public key as it is:\n"
+                "%s\n",
                 a.out.c_str(), std::filesystem::absolute(a.out).c_str(), pub);
   } else {
     std::printf("# %s holds both keys. In headgate.toml:\n[services.%s]\ncurve_keys = [\"%s\"]\n",

@@ -1,6 +1,7 @@
 // headgate: the command line. Reads its words, runs one command, and says by its exit code how it
 // went (docs/cli.md).
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <clocale>
 #include <cstdio>
 
@@ -64,10 +65,8 @@ void add_verb_command(CLI::App& app, Words& w, const char* name, const char* kin
     c->add_flag("--base64", w.verb_args.base64, "words that stand for bytes are base64");
   }
   add_call_words(c, w.verb_args.words, true);
-  c->allow_extras();
-  c->callback([&w, c, kind] {
+  c->callback([&w, kind] {
     w.verb_args.kind = kind;
-    w.verb_args.rest = c->remaining();
     w.run = [&w](Session& s) { return run_verb(s, w.verb_args); };
   });
 }
@@ -150,9 +149,52 @@ int run(Words& w) {
   }
 }
 
+// Of `doc` and `kv`, everything after STORE and VERB that is no option of ours belongs to the verb:
+// negative numbers, --limit 5, words that look like commands. So it is taken out before CLI11 looks.
+std::vector<std::string> take_verb_words(std::vector<std::string>& words) {
+  const auto is_one_of = [](const std::string& w, std::initializer_list<std::string_view> list) {
+    return std::any_of(list.begin(), list.end(), [&](std::string_view o) { return o == w; });
+  };
+  const auto with_value = [&](const std::string& w) {
+    return is_one_of(w, {"--url", "--key-file", "--timeout", "--key", "--fetch"});
+  };
+  const auto alone = [&](const std::string& w) {
+    return is_one_of(w, {"--json", "--csv", "--read-only", "--idempotent", "--base64", "--help",
+                         "-h"});
+  };
+  std::size_t at = 0;
+  while (at < words.size() && words[at].starts_with("-")) at += with_value(words[at]) ? 2 : 1;
+  if (at >= words.size() || !is_one_of(words[at], {"doc", "kv"})) return {};
+  std::vector<std::string> ours(words.begin(), words.begin() + static_cast<std::ptrdiff_t>(at + 1));
+  std::vector<std::string> rest;
+  int named = 0;  // STORE and VERB
+  for (std::size_t i = at + 1; i < words.size(); ++i) {
+    const std::string& w = words[i];
+    if (w == "--") {
+      rest.insert(rest.end(), words.begin() + static_cast<std::ptrdiff_t>(i), words.end());
+      break;
+    }
+    const std::string name = w.substr(0, w.find('='));
+    if (alone(w) || (with_value(name) && name != w)) {
+      ours.push_back(w);
+    } else if (with_value(w)) {
+      ours.push_back(w);
+      if (i + 1 < words.size()) ours.push_back(words[++i]);
+    } else if (!w.starts_with("--") && named < 2) {
+      ours.push_back(w);
+      ++named;
+    } else {
+      rest.push_back(w);
+    }
+  }
+  words = std::move(ours);
+  return rest;
+}
+
 int main_with(int argc, char** argv) {
   std::setlocale(LC_CTYPE, "C.UTF-8");
-  CLI::App app{"headgate: the command line of the gateway between services and their stores"};
+  CLI::App app{"headgate: the command line of the gateway between services and their stores",
+               "headgate"};
   Words w;
   int exit = kOk;
   app.add_option("--url", w.options.url,
@@ -175,7 +217,10 @@ int main_with(int argc, char** argv) {
   app.footer("Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 4 deadline, 5 unknown outcome, "
              "130 Ctrl-C.");
   try {
-    app.parse(argc, argv);
+    std::vector<std::string> words(argv + 1, argv + argc);
+    w.verb_args.rest = take_verb_words(words);
+    std::reverse(words.begin(), words.end());  // as CLI11 wants it
+    app.parse(std::move(words));
     return w.run ? run(w) : exit;
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? kOk : kUsage;

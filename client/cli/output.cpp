@@ -2,6 +2,7 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 
 namespace headgate::cli {
@@ -70,17 +71,19 @@ void print_map(const object& map, Format format) {
                : print_list(first, format);
   }
   if (n == 1) return print_row(format, {cell_of(first)});
-  Table table({"field", "value"});
+  std::size_t width = 0;
   for (std::uint32_t i = 0; i < n; ++i) {
-    Row row = {cell_of(map.via.map.ptr[i].key), cell_of(map.via.map.ptr[i].val)};
-    row[1].right = false;
+    width = std::max(width, display_width(cell_of(map.via.map.ptr[i].key).text));
+  }
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const Row row = {cell_of(map.via.map.ptr[i].key), cell_of(map.via.map.ptr[i].val)};
     if (format == Format::csv) {
       print_row(format, row);
-    } else {
-      table.add(std::move(row));
+      continue;
     }
+    const std::string space(width - display_width(row[0].text) + 2, ' ');
+    line(visible(row[0].text) + space + (row[1].null ? "(nil)" : visible(row[1].text)));
   }
-  if (format == Format::table) table.end();
 }
 
 // The value, and for keys its version on stderr's side: `get` prints what is stored, exactly.

@@ -78,7 +78,7 @@ class Words {
     if (integer || r.ec != std::errc{} || r.ptr != end) {
       wrong(f, integer ? "an integer" : "a number", word);
     }
-    p.pack(d);
+    pack_real(p, d);
   }
   [[noreturn]] void wrong(const Field& f, std::string_view expected, const std::string& word) {
     throw Usage(f.name + ": expected " + std::string(expected) + ", not '" + word + "'\n" + usage());
