@@ -57,8 +57,31 @@ void print_documents(const object& list, Format) {
   for (std::uint32_t i = 0; i < list.via.array.size; ++i) line(dump(to_json(list.via.array.ptr[i])));
 }
 
+// A page of `scan`: a key a line, its value behind it when values were asked for. Where to go on is
+// for the person, on stderr.
+bool print_page(const object& body, Format format) {
+  const object* keys = detail::field(body, "keys");
+  const object* values = detail::field(body, "values");
+  const object* cursor = detail::field(body, "cursor");
+  if (!is(keys, msgpack::type::ARRAY)) return false;
+  const bool both = is(values, msgpack::type::ARRAY) &&
+                    values->via.array.size == keys->via.array.size;
+  for (std::uint32_t i = 0; i < keys->via.array.size; ++i) {
+    Row row = {cell_of(keys->via.array.ptr[i])};
+    if (both) row.push_back(cell_of(values->via.array.ptr[i]));
+    print_row(format, row);
+  }
+  if (cursor != nullptr && (cursor->type == msgpack::type::BIN || cursor->type == msgpack::type::STR)) {
+    std::fflush(stdout);
+    std::fprintf(stderr, "(more: --cursor '%s' --base64, with the other words as base64 too)\n",
+                 base64(text_of(*cursor)).c_str());
+  }
+  return true;
+}
+
 // {"value": x} and the like: the value alone.
 void print_map(const object& map, Format format) {
+  if (print_page(map, format)) return;
   const auto n = map.via.map.size;
   const auto only = [&](std::string_view key) {
     return n == 1 && text_of(map.via.map.ptr[0].key) == key;
