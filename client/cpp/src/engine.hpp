@@ -24,6 +24,8 @@
 
 namespace headgate::detail {
 
+void signal_fd(int fd);  // makes an eventfd readable
+
 class Engine : public std::enable_shared_from_this<Engine> {
  public:
   Engine(ConnectOptions options, std::vector<Address> addresses);

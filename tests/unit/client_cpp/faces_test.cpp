@@ -169,6 +169,18 @@ TEST_F(Faces, ATransactionCommitsOnceOrRollsBack) {
   EXPECT_EQ(txs[8], 0u);
 }
 
+// A call that fails before it is sent gives the transaction's turn back.
+TEST_F(Faces, ATransactionSurvivesACallThatIsTooLarge) {
+  proto::Limits small;
+  small.message_max = 500;
+  FakeGateway strict({.url = dir.url("b"), .limits = small}, test::answer_all);
+  Client other(ConnectOptions{.url = dir.url("b"), .timeout = 2s});
+  Transaction tx = other.sql("s").transaction();
+  EXPECT_THROW(tx.execute("insert", std::string(600, 'x')), Error);
+  EXPECT_NO_THROW(tx.execute("insert", 1));
+  EXPECT_NO_THROW(tx.commit());
+}
+
 TEST_F(Faces, RowsStreamInOrder) {
   FakeGateway streaming({.url = dir.url("b")}, [](FakeGateway& f, const Got& got) {
     const auto* r = std::get_if<Request>(&got.message);
