@@ -161,9 +161,9 @@ tl::expected<void, std::string> Router::listen_ipc() {
     ::close(fd);
     return failed("cannot listen on " + ipc_address_);
   }
-  zap_.refuse_all(true);
+  zap_.check_self(true);
   auto checked = check_stranger_is_refused(context_, zap_, ipc_address_, "");
-  zap_.refuse_all(false);
+  zap_.check_self(false);
   return checked;
 }
 
@@ -204,9 +204,9 @@ tl::expected<void, std::string> Router::listen_tcp() {
       door.replace(at, any.size(), any == "//[::]:" ? "//[::1]:" : "//127.0.0.1:");
     }
   }
-  if (settings_.plain_tcp) zap_.refuse_all(true);
+  if (settings_.plain_tcp) zap_.check_self(true);
   auto checked = check_stranger_is_refused(context_, zap_, door, public_key_);
-  zap_.refuse_all(false);
+  zap_.check_self(false);
   return checked;
 }
 

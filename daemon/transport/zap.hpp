@@ -28,8 +28,9 @@ class Zap : public Watcher {
 
   // Plain TCP peers on loopback come in as "plain:", to be named by the frontend.
   void allow_plain_tcp(bool allowed) { plain_tcp_ = allowed; }
-  // Start-up's self-check: refuse everybody, to prove that we are asked at all.
-  void refuse_all(bool refuse) { refuse_all_ = refuse; }
+  // Start-up's self-check: refuse this process (on plain TCP, where no pid is told, everybody), to
+  // prove that we are asked at all. Clients that come meanwhile are served.
+  void check_self(bool on) { checking_self_ = on; }
 
   struct Counts {
     std::uint64_t admitted = 0;
@@ -50,7 +51,8 @@ class Zap : public Watcher {
   const Admission& admission_;
   void* socket_ = nullptr;
   bool plain_tcp_ = false;
-  bool refuse_all_ = false;
+  static bool may_be_self(std::string_view address);
+  bool checking_self_ = false;
   Counts counts_;
   TimePoint log_window_{};
   std::uint32_t logged_ = 0;  // refusals logged in this window
