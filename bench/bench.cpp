@@ -29,11 +29,13 @@ using Json = nlohmann::ordered_json;
 
 std::uint64_t now_us() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                        std::chrono::steady_clock::now().time_since_epoch()).count());
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
 }
 
 struct Settings {
-  std::string url = "ipc:///run/headgate/headgate.sock", store = "headgate", verb = "ping", body = "{}";
+  std::string url = "ipc:///run/headgate/headgate.sock", store = "headgate", verb = "ping",
+              body = "{}";
   unsigned callers = 16, depth = 1, timeout_ms = 10'000, fetch = 0;
   double seconds = 5, warmup = 1, rate = 0, pause_ms = 0;
   int server_pid = 0;
@@ -85,7 +87,8 @@ class Load {
     const Json shape = Json::parse(settings_.body);
     for (int i = 0; i < 4096; ++i) bodies_.push_back(Json::to_msgpack(fill(shape, random)));
     context_ = zmq_ctx_new();
-    zmq_ctx_set(context_, ZMQ_MAX_SOCKETS, static_cast<int>(settings_.callers + settings_.idle + 16));
+    zmq_ctx_set(context_, ZMQ_MAX_SOCKETS,
+                static_cast<int>(settings_.callers + settings_.idle + 16));
     epoll_ = epoll_create1(EPOLL_CLOEXEC);
   }
 
@@ -105,7 +108,8 @@ class Load {
     for (unsigned i = 0; i < n; ++i) {
       Caller& c = callers_[i];
       c.socket = zmq_socket(context_, ZMQ_DEALER);
-      if (c.socket == nullptr) throw std::runtime_error(std::string("zmq_socket: ") + zmq_strerror(zmq_errno()));
+      if (c.socket == nullptr)
+        throw std::runtime_error(std::string("zmq_socket: ") + zmq_strerror(zmq_errno()));
       const int never = -1, none = 0;
       zmq_setsockopt(c.socket, ZMQ_RECONNECT_IVL, &never, sizeof never);
       zmq_setsockopt(c.socket, ZMQ_LINGER, &none, sizeof none);
@@ -130,9 +134,11 @@ class Load {
       send(c, [&](proto::Writer& w) { encode(w, hello); });
     }
     const std::uint64_t until = now_us() + 60'000'000;
-    while (std::any_of(callers_.begin(), callers_.end(), [](const Caller& c) { return !c.welcomed; })) {
+    while (std::any_of(callers_.begin(), callers_.end(),
+                       [](const Caller& c) { return !c.welcomed; })) {
       turn(10);
-      if (now_us() > until) throw std::runtime_error("no gateway said welcome at " + settings_.url + " within 60 s");
+      if (now_us() > until)
+        throw std::runtime_error("no gateway said welcome at " + settings_.url + " within 60 s");
     }
   }
 
@@ -168,7 +174,8 @@ class Load {
     zmq_msg_t m;
     zmq_msg_init(&m);
     while (zmq_msg_recv(&m, c.socket, ZMQ_DONTWAIT) >= 0) {
-      const proto::Bytes frame(static_cast<const std::uint8_t*>(zmq_msg_data(&m)), zmq_msg_size(&m));
+      const proto::Bytes frame(static_cast<const std::uint8_t*>(zmq_msg_data(&m)),
+                               zmq_msg_size(&m));
       take(c, frame);
     }
     zmq_msg_close(&m);
@@ -181,12 +188,14 @@ class Load {
     const std::uint64_t type = cur.read_uint(), id = cur.read_uint();
     if (settings_.bare || type == static_cast<std::uint64_t>(proto::FrameType::reply)) {
       const std::uint64_t code = settings_.bare ? 0 : cur.read_uint();
-      if (!c.welcomed) throw std::runtime_error("the gateway refused the hello with code " + std::to_string(code));
+      if (!c.welcomed)
+        throw std::runtime_error("the gateway refused the hello with code " + std::to_string(code));
       auto it = c.sent.find(id);
       if (it == c.sent.end()) throw std::runtime_error("an answer to no request of this caller");
       if (code != 0) {
         ++failed_;
-        if (first_failure_.empty()) first_failure_ = std::string(proto::name(*proto::code_from(code)));
+        if (first_failure_.empty())
+          first_failure_ = std::string(proto::name(*proto::code_from(code)));
       }
       if (counting_) latency_.add(now_us() - it->second);
       c.sent.erase(it);
@@ -231,7 +240,8 @@ class Load {
     std::size_t turn_of = 0;
     for (std::uint64_t now = begun; now < until; now = now_us()) {
       if (settings_.rate > 0)
-        for (std::size_t tries = 0; due <= static_cast<double>(now) && tries < callers_.size(); ++tries) {
+        for (std::size_t tries = 0; due <= static_cast<double>(now) && tries < callers_.size();
+             ++tries) {
           Caller& c = callers_[turn_of++ % callers_.size()];
           if (c.inflight >= settings_.depth) continue;
           request(c, static_cast<std::uint64_t>(due));
@@ -244,7 +254,9 @@ class Load {
     const double took = static_cast<double>(now_us() - begun) / 1e6;
     answers_ = answered_;
     const std::uint64_t patience = now_us() + 30'000'000;
-    while (std::any_of(callers_.begin(), callers_.end(), [](const Caller& c) { return c.inflight > 0; }) && now_us() < patience)
+    while (std::any_of(callers_.begin(), callers_.end(),
+                       [](const Caller& c) { return c.inflight > 0; }) &&
+           now_us() < patience)
       turn(1);
     return took;
   }
@@ -261,8 +273,10 @@ class Load {
 
   void report(double took, double cpu) {
     const double rate = static_cast<double>(answers_) / took;
-    Json j = {{"verb", settings_.verb}, {"callers", settings_.callers}, {"depth", settings_.depth}, {"seconds", took},
-              {"requests_per_second", rate}, {"failed", failed_}, {"mean_us", latency_.mean()}};
+    Json j = {{"verb", settings_.verb},      {"callers", settings_.callers},
+              {"depth", settings_.depth},    {"seconds", took},
+              {"requests_per_second", rate}, {"failed", failed_},
+              {"mean_us", latency_.mean()}};
     for (double p : {50.0, 90.0, 99.0, 99.9, 99.99}) {
       char name[32];
       std::snprintf(name, sizeof name, "p%g_us", p);
@@ -270,7 +284,8 @@ class Load {
     }
     j["max_us"] = latency_.max();
     if (settings_.fetch > 0) j["streamed_bytes"] = bytes_;
-    if (settings_.server_pid != 0) j["server_cpu_us_per_request"] = answers_ == 0 ? 0 : cpu / static_cast<double>(answers_);
+    if (settings_.server_pid != 0)
+      j["server_cpu_us_per_request"] = answers_ == 0 ? 0 : cpu / static_cast<double>(answers_);
     if (!first_failure_.empty()) j["first_failure"] = first_failure_;
     if (settings_.json) {
       std::printf("%s\n", j.dump().c_str());
@@ -297,21 +312,28 @@ class Load {
 
 int main(int argc, char** argv) {
   headgate::bench::Settings s;
-  CLI::App app{"Loads a Headgate gateway (or the bare ROUTER echo, with --bare) and reports rate and latency."};
+  CLI::App app{
+      "Loads a Headgate gateway (or the bare ROUTER echo, with --bare) and reports rate and "
+      "latency."};
   app.add_option("--url", s.url, "where it listens");
   app.add_option("--store", s.store, "store to ask");
   app.add_option("--verb", s.verb, "verb to send");
-  app.add_option("--body", s.body, R"(JSON body; "$random:N" is an integer below N, "$text:N" a text of N characters)");
+  app.add_option(
+      "--body", s.body,
+      R"(JSON body; "$random:N" is an integer below N, "$text:N" a text of N characters)");
   app.add_option("--callers", s.callers, "connections")->check(CLI::Range(1u, 20'000u));
-  app.add_option("--depth", s.depth, "requests that each keeps in flight")->check(CLI::Range(1u, 1000u));
-  app.add_option("--rate", s.rate, "requests a second in all, due at fixed times (0: closed loop)")->check(CLI::NonNegativeNumber);
+  app.add_option("--depth", s.depth, "requests that each keeps in flight")
+      ->check(CLI::Range(1u, 1000u));
+  app.add_option("--rate", s.rate, "requests a second in all, due at fixed times (0: closed loop)")
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--seconds", s.seconds, "how long to measure")->check(CLI::PositiveNumber);
   app.add_option("--warmup", s.warmup, "seconds before that")->check(CLI::NonNegativeNumber);
   app.add_option("--timeout-ms", s.timeout_ms, "deadline of each request");
   app.add_option("--fetch", s.fetch, "rows a part: the replies stream");
   app.add_option("--pause-ms", s.pause_ms, "pause after each part: a slow reader");
   app.add_option("--server-pid", s.server_pid, "report the CPU that this process uses a request");
-  app.add_option("--idle", s.idle, "only open this many connections, say `ready`, and stay for --seconds");
+  app.add_option("--idle", s.idle,
+                 "only open this many connections, say `ready`, and stay for --seconds");
   app.add_flag("--bare", s.bare, "the server is bench-echo: frames come back as they were");
   app.add_flag("--json", s.json, "one line of JSON");
   CLI11_PARSE(app, argc, argv);

@@ -25,11 +25,14 @@ void must(int rc, sqlite3* db, const char* what) {
 }
 
 // One process: the number of statements that it got done.
-long work(const std::string& file, const std::string& sql, long keys, double seconds, unsigned seed) {
+long work(const std::string& file, const std::string& sql, long keys, double seconds,
+          unsigned seed) {
   sqlite3* db = nullptr;
   must(sqlite3_open(file.c_str(), &db), db, "open");
   sqlite3_busy_timeout(db, 10'000);
-  must(sqlite3_exec(db, "pragma journal_mode=wal; pragma synchronous=full", nullptr, nullptr, nullptr), db, "pragma");
+  must(sqlite3_exec(db, "pragma journal_mode=wal; pragma synchronous=full", nullptr, nullptr,
+                    nullptr),
+       db, "pragma");
   sqlite3_stmt* stmt = nullptr;
   must(sqlite3_prepare_v2(db, sql.c_str(), -1, &stmt, nullptr), db, "prepare");
   std::mt19937_64 random(seed);
@@ -37,7 +40,8 @@ long work(const std::string& file, const std::string& sql, long keys, double sec
   long done = 0;
   while (seconds_since(begun) < seconds) {
     if (sqlite3_bind_parameter_count(stmt) > 0)
-      sqlite3_bind_int64(stmt, 1, static_cast<sqlite3_int64>(random() % static_cast<std::uint64_t>(keys)));
+      sqlite3_bind_int64(stmt, 1,
+                         static_cast<sqlite3_int64>(random() % static_cast<std::uint64_t>(keys)));
     int rc = sqlite3_step(stmt);
     while (rc == SQLITE_ROW) rc = sqlite3_step(stmt);
     sqlite3_reset(stmt);
@@ -59,7 +63,8 @@ int main(int argc, char** argv) {
   double seconds = 5;
   CLI::App app{"What N processes reach that open the SQLite file themselves."};
   app.add_option("--file", file, "the database file")->required();
-  app.add_option("--sql", sql, "the statement; its one parameter is a random integer below --keys")->required();
+  app.add_option("--sql", sql, "the statement; its one parameter is a random integer below --keys")
+      ->required();
   app.add_option("--processes", processes, "how many")->check(CLI::Range(1, 256));
   app.add_option("--keys", keys, "range of the parameter");
   app.add_option("--seconds", seconds, "how long");
@@ -83,6 +88,7 @@ int main(int argc, char** argv) {
   }
   while (wait(nullptr) > 0) {
   }
-  std::printf("{\"processes\": %d, \"statements_per_second\": %.1f}\n", processes, static_cast<double>(total) / seconds);
+  std::printf("{\"processes\": %d, \"statements_per_second\": %.1f}\n", processes,
+              static_cast<double>(total) / seconds);
   return 0;
 }

@@ -19,7 +19,8 @@ class Histogram {
   }
   // The value below which `percent` of them lie, rounded up to its step.
   [[nodiscard]] std::uint64_t percentile(double percent) const {
-    const auto wanted = static_cast<std::uint64_t>(percent / 100 * static_cast<double>(total_) + 0.5);
+    const auto wanted =
+        static_cast<std::uint64_t>(percent / 100 * static_cast<double>(total_) + 0.5);
     std::uint64_t seen = 0;
     for (std::size_t i = 0; i < counts_.size(); ++i) {
       seen += counts_[i];

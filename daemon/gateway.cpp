@@ -72,8 +72,8 @@ Gateway::~Gateway() {
 config::SchemaOf schema_of(plugin::Libraries& libraries) {
   using Type = plugin::Option::Type;
   using Wanted = config::OptionSchema::Type;
-  return [&libraries](const std::string& directory, const std::string& name)
-             -> tl::expected<config::PluginSchema, std::string> {
+  return [&libraries](const std::string& directory,
+                      const std::string& name) -> tl::expected<config::PluginSchema, std::string> {
     const auto library = libraries.load({directory, name, ""});
     if (!library) return tl::make_unexpected(library.error().message);
     const plugin::Description& d = (*library)->description();
@@ -82,12 +82,24 @@ config::SchemaOf schema_of(plugin::Libraries& libraries) {
       config::OptionSchema s;
       s.name = o.name;
       switch (o.type) {
-        case Type::str: s.type = Wanted::str; break;
-        case Type::integer: s.type = Wanted::integer; break;
-        case Type::boolean: s.type = Wanted::boolean; break;
-        case Type::list: s.type = Wanted::list; break;
-        case Type::duration_ms: s.type = Wanted::duration_ms; break;
-        case Type::bytes: s.type = Wanted::bytes; break;
+        case Type::str:
+          s.type = Wanted::str;
+          break;
+        case Type::integer:
+          s.type = Wanted::integer;
+          break;
+        case Type::boolean:
+          s.type = Wanted::boolean;
+          break;
+        case Type::list:
+          s.type = Wanted::list;
+          break;
+        case Type::duration_ms:
+          s.type = Wanted::duration_ms;
+          break;
+        case Type::bytes:
+          s.type = Wanted::bytes;
+          break;
       }
       s.required = o.required;
       s.secret = o.secret;
@@ -268,7 +280,8 @@ Secret key_of(const Secret& file) {
   if (const auto at = s.find("secret"); at != std::string_view::npos) {
     const auto open = s.find('"', at);
     const auto close = open == std::string_view::npos ? open : s.find('"', open + 1);
-    if (close != std::string_view::npos) return Secret(std::string(s.substr(open + 1, close - open - 1)));
+    if (close != std::string_view::npos)
+      return Secret(std::string(s.substr(open + 1, close - open - 1)));
   }
   while (!s.empty() && static_cast<unsigned char>(s.back()) <= ' ') s.remove_suffix(1);
   return Secret(std::string(s));

@@ -3,8 +3,9 @@
 //
 // Owner:   main. Threads: the one that runs the loop.
 // Start:   log, loop, plugins, stores, grants, then the doors: ZAP handler, self-check, listening.
-// Reload:  reads the files again; either the whole new configuration is in force, or nothing changed.
-// Drain:   no new connections and calls; what is in flight is answered; leases roll back at the
+// Reload:  reads the files again; either the whole new configuration is in force, or nothing
+// changed. Drain:   no new connections and calls; what is in flight is answered; leases roll back
+// at the
 //          deadline; then run() returns.
 #pragma once
 #include <memory>

@@ -58,8 +58,8 @@ Table Gateway::show_pools() const {
   for (const auto& s : stores_) {
     for (const pool::PoolRow& r : s->attempts->rows()) {
       t.rows.push_back({r.store, r.lane, r.access, n(r.connections), n(r.idle), n(r.busy),
-                        n(r.leased), n(r.connecting), n(r.waiting), n(r.oldest_wait_us),
-                        n(r.calls), n(r.attempts), n(r.retries), n(r.refused), r.breaker});
+                        n(r.leased), n(r.connecting), n(r.waiting), n(r.oldest_wait_us), n(r.calls),
+                        n(r.attempts), n(r.retries), n(r.refused), r.breaker});
     }
   }
   return t;
@@ -68,8 +68,7 @@ Table Gateway::show_pools() const {
 Table Gateway::show_services() const {
   Table t{{"service", "weight", "peers", "calls", "requests", "errors"}, {}};
   for (const ServiceRow& r : dispatcher_->service_rows()) {
-    t.rows.push_back(
-        {r.service, n(r.weight), n(r.peers), n(r.calls), n(r.requests), n(r.errors)});
+    t.rows.push_back({r.service, n(r.weight), n(r.peers), n(r.calls), n(r.requests), n(r.errors)});
   }
   return t;
 }
@@ -77,8 +76,8 @@ Table Gateway::show_services() const {
 Table Gateway::show_calls() const {
   Table t{{"call", "service", "store", "verb", "age_us", "left_us", "attempts", "peer"}, {}};
   for (const CallRow& r : dispatcher_->call_rows()) {
-    t.rows.push_back({n(r.id), r.service, r.store, r.verb, n(r.age_us), n(r.left_us),
-                      n(r.attempts), n(r.peer)});
+    t.rows.push_back(
+        {n(r.id), r.service, r.store, r.verb, n(r.age_us), n(r.left_us), n(r.attempts), n(r.peer)});
   }
   return t;
 }
@@ -87,8 +86,8 @@ Table Gateway::show_leases() const {
   Table t{{"store", "service", "lane", "age_us", "idle_us", "call", "peer"}, {}};
   for (const auto& s : stores_) {
     for (const pool::LeaseRow& r : s->attempts->leases()) {
-      t.rows.push_back({s->entry.name, r.service, r.lane, n(r.age_us), n(r.idle_us), n(r.call_id),
-                        n(r.peer)});
+      t.rows.push_back(
+          {s->entry.name, r.service, r.lane, n(r.age_us), n(r.idle_us), n(r.call_id), n(r.peer)});
     }
   }
   return t;
@@ -119,8 +118,8 @@ Table Gateway::show_plugins() const {
 Table Gateway::show_config() const {
   Table t{{"name", "value", "default", "changes_at", "place"}, {}};
   for (const config::ShownSetting& s : config::show(config_)) {
-    t.rows.push_back({s.name, s.value, s.fallback, std::string(s.restart ? "restart" : "reload"),
-                      s.place});
+    t.rows.push_back(
+        {s.name, s.value, s.fallback, std::string(s.restart ? "restart" : "reload"), s.place});
   }
   return t;
 }

@@ -11,18 +11,18 @@ namespace headgate::proto {
 
 enum class Code : std::uint8_t {
   ok = 0,
-  invalid = 1,               // the request is not what the verb takes
-  unsupported = 2,           // this store has no such verb or capability
-  unauthenticated = 3,       // the caller is unknown
-  denied = 4,                // by a grant, or by the store's account
+  invalid = 1,          // the request is not what the verb takes
+  unsupported = 2,      // this store has no such verb or capability
+  unauthenticated = 3,  // the caller is unknown
+  denied = 4,           // by a grant, or by the store's account
   not_found = 5,
-  exists = 6,                // unique key
-  conflict = 7,              // a version or write conflict
-  constraint = 8,            // any other constraint
+  exists = 6,      // unique key
+  conflict = 7,    // a version or write conflict
+  constraint = 8,  // any other constraint
   too_large = 9,
-  overloaded = 10,           // refused at once: could not be served in time
-  queue_timeout = 11,        // the deadline passed in a queue
-  deadline = 12,             // the deadline passed in the store
+  overloaded = 10,     // refused at once: could not be served in time
+  queue_timeout = 11,  // the deadline passed in a queue
+  deadline = 12,       // the deadline passed in the store
   cancelled = 13,
   transaction_expired = 14,  // the lease is gone
   transaction_aborted = 15,  // the transaction is no longer usable: roll back
@@ -30,7 +30,7 @@ enum class Code : std::uint8_t {
   unavailable = 17,          // no connection to the store could be had
   store_error = 18,          // the store said no: see sqlstate and vendor_code
   draining = 19,
-  internal = 20,             // a fault of ours
+  internal = 20,  // a fault of ours
 };
 inline constexpr int kCodes = 21;
 
@@ -43,13 +43,27 @@ enum class Outcome : std::uint8_t {
 };
 inline constexpr int kOutcomes = 5;
 
-inline constexpr std::array<std::string_view, kCodes> kCodeNames = {
-    "ok",         "invalid",      "unsupported",         "unauthenticated",
-    "denied",     "not_found",    "exists",              "conflict",
-    "constraint", "too_large",    "overloaded",          "queue_timeout",
-    "deadline",   "cancelled",    "transaction_expired", "transaction_aborted",
-    "in_progress", "unavailable", "store_error",         "draining",
-    "internal"};
+inline constexpr std::array<std::string_view, kCodes> kCodeNames = {"ok",
+                                                                    "invalid",
+                                                                    "unsupported",
+                                                                    "unauthenticated",
+                                                                    "denied",
+                                                                    "not_found",
+                                                                    "exists",
+                                                                    "conflict",
+                                                                    "constraint",
+                                                                    "too_large",
+                                                                    "overloaded",
+                                                                    "queue_timeout",
+                                                                    "deadline",
+                                                                    "cancelled",
+                                                                    "transaction_expired",
+                                                                    "transaction_aborted",
+                                                                    "in_progress",
+                                                                    "unavailable",
+                                                                    "store_error",
+                                                                    "draining",
+                                                                    "internal"};
 inline constexpr std::array<std::string_view, kOutcomes> kOutcomeNames = {
     "not_sent", "rejected", "rolled_back", "applied", "unknown"};
 

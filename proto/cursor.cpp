@@ -63,10 +63,14 @@ Item Cursor::next() {
   auto number = [&](std::size_t width) -> std::uint64_t {
     if (!take(width, &p)) return 0;
     switch (width) {
-      case 1: return *p;
-      case 2: return big_endian<std::uint16_t>(p);
-      case 4: return big_endian<std::uint32_t>(p);
-      default: return big_endian<std::uint64_t>(p);
+      case 1:
+        return *p;
+      case 2:
+        return big_endian<std::uint16_t>(p);
+      case 4:
+        return big_endian<std::uint32_t>(p);
+      default:
+        return big_endian<std::uint64_t>(p);
     }
   };
   auto payload = [&](Type t) {
@@ -93,47 +97,115 @@ Item Cursor::next() {
       it.type = Type::sint;
     }
   };
-  if (b <= 0x7f) { it.type = Type::uint; it.uint = b; return it; }
-  if (b >= 0xe0) { sint(static_cast<std::int8_t>(b)); return it; }
-  if (b <= 0x8f) { container(Type::map, b & 0x0f); return it; }
-  if (b <= 0x9f) { container(Type::array, b & 0x0f); return it; }
-  if (b <= 0xbf) { size = b & 0x1f; payload(Type::str); return it; }
+  if (b <= 0x7f) {
+    it.type = Type::uint;
+    it.uint = b;
+    return it;
+  }
+  if (b >= 0xe0) {
+    sint(static_cast<std::int8_t>(b));
+    return it;
+  }
+  if (b <= 0x8f) {
+    container(Type::map, b & 0x0f);
+    return it;
+  }
+  if (b <= 0x9f) {
+    container(Type::array, b & 0x0f);
+    return it;
+  }
+  if (b <= 0xbf) {
+    size = b & 0x1f;
+    payload(Type::str);
+    return it;
+  }
   switch (b) {
-    case 0xc0: it.type = Type::nil; break;
-    case 0xc2: case 0xc3: it.type = Type::boolean; it.boolean = b == 0xc3; break;
-    case 0xc4: case 0xc5: case 0xc6:
-      size = number(std::size_t{1} << (b - 0xc4)); payload(Type::bin); break;
-    case 0xc7: case 0xc8: case 0xc9:
+    case 0xc0:
+      it.type = Type::nil;
+      break;
+    case 0xc2:
+    case 0xc3:
+      it.type = Type::boolean;
+      it.boolean = b == 0xc3;
+      break;
+    case 0xc4:
+    case 0xc5:
+    case 0xc6:
+      size = number(std::size_t{1} << (b - 0xc4));
+      payload(Type::bin);
+      break;
+    case 0xc7:
+    case 0xc8:
+    case 0xc9:
       size = number(std::size_t{1} << (b - 0xc7));
-      it.ext = static_cast<std::int8_t>(number(1)); payload(Type::ext); break;
+      it.ext = static_cast<std::int8_t>(number(1));
+      payload(Type::ext);
+      break;
     case 0xca: {
       const auto bits = static_cast<std::uint32_t>(number(4));
-      if (ok_) { it.type = Type::float32; it.real = std::bit_cast<float>(bits); }
+      if (ok_) {
+        it.type = Type::float32;
+        it.real = std::bit_cast<float>(bits);
+      }
       break;
     }
     case 0xcb: {
       const std::uint64_t bits = number(8);
-      if (ok_) { it.type = Type::float64; it.real = std::bit_cast<double>(bits); }
+      if (ok_) {
+        it.type = Type::float64;
+        it.real = std::bit_cast<double>(bits);
+      }
       break;
     }
-    case 0xcc: case 0xcd: case 0xce: case 0xcf:
+    case 0xcc:
+    case 0xcd:
+    case 0xce:
+    case 0xcf:
       it.uint = number(std::size_t{1} << (b - 0xcc));
       if (ok_) it.type = Type::uint;
       break;
-    case 0xd0: sint(static_cast<std::int8_t>(number(1))); break;
-    case 0xd1: sint(static_cast<std::int16_t>(number(2))); break;
-    case 0xd2: sint(static_cast<std::int32_t>(number(4))); break;
-    case 0xd3: sint(static_cast<std::int64_t>(number(8))); break;
-    case 0xd4: case 0xd5: case 0xd6: case 0xd7: case 0xd8:
+    case 0xd0:
+      sint(static_cast<std::int8_t>(number(1)));
+      break;
+    case 0xd1:
+      sint(static_cast<std::int16_t>(number(2)));
+      break;
+    case 0xd2:
+      sint(static_cast<std::int32_t>(number(4)));
+      break;
+    case 0xd3:
+      sint(static_cast<std::int64_t>(number(8)));
+      break;
+    case 0xd4:
+    case 0xd5:
+    case 0xd6:
+    case 0xd7:
+    case 0xd8:
       size = std::uint64_t{1} << (b - 0xd4);
-      it.ext = static_cast<std::int8_t>(number(1)); payload(Type::ext); break;
-    case 0xd9: case 0xda: case 0xdb:
-      size = number(std::size_t{1} << (b - 0xd9)); payload(Type::str); break;
-    case 0xdc: container(Type::array, number(2)); break;
-    case 0xdd: container(Type::array, number(4)); break;
-    case 0xde: container(Type::map, number(2)); break;
-    case 0xdf: container(Type::map, number(4)); break;
-    default: ok_ = false; break;  // 0xc1, never used
+      it.ext = static_cast<std::int8_t>(number(1));
+      payload(Type::ext);
+      break;
+    case 0xd9:
+    case 0xda:
+    case 0xdb:
+      size = number(std::size_t{1} << (b - 0xd9));
+      payload(Type::str);
+      break;
+    case 0xdc:
+      container(Type::array, number(2));
+      break;
+    case 0xdd:
+      container(Type::array, number(4));
+      break;
+    case 0xde:
+      container(Type::map, number(2));
+      break;
+    case 0xdf:
+      container(Type::map, number(4));
+      break;
+    default:
+      ok_ = false;
+      break;  // 0xc1, never used
   }
   if (!ok_) it.type = Type::invalid;
   return it;
@@ -174,25 +246,37 @@ double Cursor::read_float() {
 
 std::string_view Cursor::read_str() {
   const Item it = next();
-  if (it.type != Type::str) { ok_ = false; return {}; }
+  if (it.type != Type::str) {
+    ok_ = false;
+    return {};
+  }
   return text_of(it.bytes);
 }
 
 Bytes Cursor::read_bin() {
   const Item it = next();
-  if (it.type != Type::bin) { ok_ = false; return {}; }
+  if (it.type != Type::bin) {
+    ok_ = false;
+    return {};
+  }
   return it.bytes;
 }
 
 std::uint32_t Cursor::read_array() {
   const Item it = next();
-  if (it.type != Type::array) { ok_ = false; return 0; }
+  if (it.type != Type::array) {
+    ok_ = false;
+    return 0;
+  }
   return it.count;
 }
 
 std::uint32_t Cursor::read_map() {
   const Item it = next();
-  if (it.type != Type::map) { ok_ = false; return 0; }
+  if (it.type != Type::map) {
+    ok_ = false;
+    return 0;
+  }
   return it.count;
 }
 
@@ -251,20 +335,35 @@ bool valid_utf8(std::string_view s) {
     if (end - p >= 8) {  // eight ASCII bytes at a time
       std::uint64_t w;
       std::memcpy(&w, p, 8);
-      if ((w & 0x8080808080808080u) == 0) { p += 8; continue; }
+      if ((w & 0x8080808080808080u) == 0) {
+        p += 8;
+        continue;
+      }
     }
     const std::uint8_t b = *p;
-    if (b < 0x80) { ++p; continue; }
+    if (b < 0x80) {
+      ++p;
+      continue;
+    }
     // RFC 3629, section 4: the well-formed sequences.
     int n = 0;
     std::uint8_t lo = 0x80, hi = 0xbf;
-    if (b >= 0xc2 && b <= 0xdf) n = 1;
-    else if (b >= 0xe0 && b <= 0xef) { n = 2; if (b == 0xe0) lo = 0xa0; if (b == 0xed) hi = 0x9f; }
-    else if (b >= 0xf0 && b <= 0xf4) { n = 3; if (b == 0xf0) lo = 0x90; if (b == 0xf4) hi = 0x8f; }
-    else return false;
+    if (b >= 0xc2 && b <= 0xdf)
+      n = 1;
+    else if (b >= 0xe0 && b <= 0xef) {
+      n = 2;
+      if (b == 0xe0) lo = 0xa0;
+      if (b == 0xed) hi = 0x9f;
+    } else if (b >= 0xf0 && b <= 0xf4) {
+      n = 3;
+      if (b == 0xf0) lo = 0x90;
+      if (b == 0xf4) hi = 0x8f;
+    } else
+      return false;
     if (end - p <= n) return false;
     if (p[1] < lo || p[1] > hi) return false;
-    for (int i = 2; i <= n; ++i) if (p[i] < 0x80 || p[i] > 0xbf) return false;
+    for (int i = 2; i <= n; ++i)
+      if (p[i] < 0x80 || p[i] > 0xbf) return false;
     p += n + 1;
   }
   return true;
@@ -272,13 +371,20 @@ bool valid_utf8(std::string_view s) {
 
 std::string_view name(Shape s) {
   switch (s) {
-    case Shape::good: return "good";
-    case Shape::truncated: return "truncated";
-    case Shape::trailing: return "bytes after the value";
-    case Shape::too_deep: return "nested too deeply";
-    case Shape::too_many: return "too many elements";
-    case Shape::bad_byte: return "the byte 0xc1";
-    case Shape::bad_utf8: return "a str that is not UTF-8";
+    case Shape::good:
+      return "good";
+    case Shape::truncated:
+      return "truncated";
+    case Shape::trailing:
+      return "bytes after the value";
+    case Shape::too_deep:
+      return "nested too deeply";
+    case Shape::too_many:
+      return "too many elements";
+    case Shape::bad_byte:
+      return "the byte 0xc1";
+    case Shape::bad_utf8:
+      return "a str that is not UTF-8";
   }
   return "?";
 }

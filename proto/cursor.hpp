@@ -27,7 +27,18 @@ inline std::string_view text_of(Bytes b) {
 }
 
 enum class Type : std::uint8_t {
-  nil, boolean, uint, sint, float32, float64, str, bin, array, map, ext, invalid
+  nil,
+  boolean,
+  uint,
+  sint,
+  float32,
+  float64,
+  str,
+  bin,
+  array,
+  map,
+  ext,
+  invalid
 };
 
 // One header: what follows at the cursor. For str, bin and ext `bytes` is the payload; for array

@@ -129,8 +129,8 @@ struct Goaway {
   std::uint32_t drain_ms = 0;  // finish within this, then connect elsewhere
 };
 
-using Message = std::variant<Hello, Welcome, Request, Data, Part, Reply, Credit, Cancel, Ping, Pong,
-                             Goaway>;
+using Message =
+    std::variant<Hello, Welcome, Request, Data, Part, Reply, Credit, Cancel, Ping, Pong, Goaway>;
 
 // Why a frame was refused. With `cut` the sender broke the protocol and is cut off; without it,
 // `id` was readable and is answered with `code` and the reason (a piece of an upload: its call).

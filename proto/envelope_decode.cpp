@@ -9,9 +9,9 @@
 namespace headgate::proto {
 namespace {
 
-constexpr std::array<std::string_view, 12> kTypeNames = {
-    "?",     "hello",  "welcome", "request", "data", "part",
-    "reply", "credit", "cancel",  "ping",    "pong", "goaway"};
+constexpr std::array<std::string_view, 12> kTypeNames = {"?",      "hello", "welcome", "request",
+                                                         "data",   "part",  "reply",   "credit",
+                                                         "cancel", "ping",  "pong",    "goaway"};
 constexpr std::array<std::uint32_t, 12> kFields = {0, 8, 7, 8, 6, 5, 6, 4, 3, 3, 3, 4};
 constexpr std::uint32_t kKnownTypes = 11;
 
@@ -120,8 +120,7 @@ bool Decoder::header() {
   refusal_.cut = true;
   const Item array = c_.next();
   if (array.type != Type::array) return refuse(Code::invalid, "a frame is one msgpack array");
-  if (array.count < 3)
-    return refuse(Code::invalid, "a frame begins with version, type and id");
+  if (array.count < 3) return refuse(Code::invalid, "a frame begins with version, type and id");
   fields_ = array.count;
   const std::uint64_t version = c_.read_uint();
   const std::uint64_t type = c_.read_uint();
@@ -229,18 +228,18 @@ bool Decoder::read(Welcome* f) {
 bool Decoder::read_limits(Limits* out) {
   struct Known {
     std::string_view name;
-    std::uint64_t Limits::* value;
+    std::uint64_t Limits::*value;
   };
-  static constexpr std::array<Known, 9> kKnown = {{{"message_max", &Limits::message_max},
-                                                   {"reply_max", &Limits::reply_max},
-                                                   {"part_max", &Limits::part_max},
-                                                   {"depth_max", &Limits::depth_max},
-                                                   {"elements_max", &Limits::elements_max},
-                                                   {"timeout_ms_max", &Limits::timeout_ms_max},
-                                                   {"credit_max", &Limits::credit_max},
-                                                   {"fetch_max", &Limits::fetch_max},
-                                                   {"calls_per_peer_max",
-                                                    &Limits::calls_per_peer_max}}};
+  static constexpr std::array<Known, 9> kKnown = {
+      {{"message_max", &Limits::message_max},
+       {"reply_max", &Limits::reply_max},
+       {"part_max", &Limits::part_max},
+       {"depth_max", &Limits::depth_max},
+       {"elements_max", &Limits::elements_max},
+       {"timeout_ms_max", &Limits::timeout_ms_max},
+       {"credit_max", &Limits::credit_max},
+       {"fetch_max", &Limits::fetch_max},
+       {"calls_per_peer_max", &Limits::calls_per_peer_max}}};
   const std::uint32_t pairs = c_.read_map();
   if (!c_.ok()) return field("limits must be a map");
   for (std::uint32_t i = 0; i < pairs; ++i) {
@@ -280,9 +279,8 @@ bool Decoder::read(Request* f) {
   return body(&f->body);
 }
 
-constexpr std::array<std::string_view, 8> kOptions = {"timeout_ms", "read_only", "idempotent",
-                                                      "key",        "tx",        "fetch",
-                                                      "credit",     "trace"};
+constexpr std::array<std::string_view, 8> kOptions = {
+    "timeout_ms", "read_only", "idempotent", "key", "tx", "fetch", "credit", "trace"};
 
 bool Decoder::read_options(Options* out) {
   const std::uint32_t pairs = c_.read_map();
@@ -325,13 +323,20 @@ bool Decoder::read_option(std::size_t which, Options* out) {
   switch (which) {
     case 0:
       return number(&out->timeout_ms, std::min<std::uint64_t>(limits_.timeout_ms_max, UINT32_MAX));
-    case 1: return flag(&out->read_only);
-    case 2: return flag(&out->idempotent);
-    case 3: return string(&out->key, kKeyMax);
-    case 4: return number(&out->tx, UINT64_MAX);
-    case 5: return number(&out->fetch, std::min<std::uint64_t>(limits_.fetch_max, UINT32_MAX));
-    case 6: return number(&out->credit, std::min<std::uint64_t>(limits_.credit_max, UINT32_MAX));
-    default: return string(&out->trace, kTraceMax);
+    case 1:
+      return flag(&out->read_only);
+    case 2:
+      return flag(&out->idempotent);
+    case 3:
+      return string(&out->key, kKeyMax);
+    case 4:
+      return number(&out->tx, UINT64_MAX);
+    case 5:
+      return number(&out->fetch, std::min<std::uint64_t>(limits_.fetch_max, UINT32_MAX));
+    case 6:
+      return number(&out->credit, std::min<std::uint64_t>(limits_.credit_max, UINT32_MAX));
+    default:
+      return string(&out->trace, kTraceMax);
   }
 }
 
@@ -371,17 +376,28 @@ bool Decoder::read(Goaway* f) {
 tl::expected<Message, Refusal> Decoder::run() {
   if (!header()) return tl::make_unexpected(refusal_);
   switch (static_cast<FrameType>(refusal_.type)) {
-    case FrameType::hello: return as<Hello>();
-    case FrameType::welcome: return as<Welcome>();
-    case FrameType::request: return as<Request>();
-    case FrameType::data: return as<Data>();
-    case FrameType::part: return as<Part>();
-    case FrameType::reply: return as<Reply>();
-    case FrameType::credit: return as<Credit>();
-    case FrameType::cancel: return bare<Cancel>();
-    case FrameType::ping: return bare<Ping>();
-    case FrameType::pong: return bare<Pong>();
-    case FrameType::goaway: break;
+    case FrameType::hello:
+      return as<Hello>();
+    case FrameType::welcome:
+      return as<Welcome>();
+    case FrameType::request:
+      return as<Request>();
+    case FrameType::data:
+      return as<Data>();
+    case FrameType::part:
+      return as<Part>();
+    case FrameType::reply:
+      return as<Reply>();
+    case FrameType::credit:
+      return as<Credit>();
+    case FrameType::cancel:
+      return bare<Cancel>();
+    case FrameType::ping:
+      return bare<Ping>();
+    case FrameType::pong:
+      return bare<Pong>();
+    case FrameType::goaway:
+      break;
   }
   Goaway f;
   if (!read(&f)) return tl::make_unexpected(refusal_);

@@ -18,13 +18,13 @@ inline constexpr std::uint32_t kCreditMax = 1024;         // parts a client may 
 inline constexpr std::uint32_t kCreditDefault = 4;
 inline constexpr std::uint32_t kTimeoutMsDefault = 5'000;
 inline constexpr std::uint32_t kTimeoutMsMax = 24u * 3600 * 1000;
-inline constexpr std::uint32_t kHeartbeatMs = 10'000;     // client pings an idle gateway this often
-inline constexpr std::uint32_t kNameMax = 255;            // bytes of a store, verb, service name
-inline constexpr std::uint32_t kKeyMax = 255;             // bytes of an idempotency key
-inline constexpr std::uint32_t kTraceMax = 128;           // bytes of a traceparent
-inline constexpr std::uint32_t kBatchItemsMax = 10'000;   // items of a `batch`
-inline constexpr std::uint32_t kMessageTextMax = 511;     // bytes of meta.message
-inline constexpr std::uint32_t kCallsPerPeerMax = 4096;   // calls of one peer in flight
+inline constexpr std::uint32_t kHeartbeatMs = 10'000;    // client pings an idle gateway this often
+inline constexpr std::uint32_t kNameMax = 255;           // bytes of a store, verb, service name
+inline constexpr std::uint32_t kKeyMax = 255;            // bytes of an idempotency key
+inline constexpr std::uint32_t kTraceMax = 128;          // bytes of a traceparent
+inline constexpr std::uint32_t kBatchItemsMax = 10'000;  // items of a `batch`
+inline constexpr std::uint32_t kMessageTextMax = 511;    // bytes of meta.message
+inline constexpr std::uint32_t kCallsPerPeerMax = 4096;  // calls of one peer in flight
 
 static_assert(kPartMax <= kReplyMax && kReplyMax < kMessageMax);
 

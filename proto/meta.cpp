@@ -22,13 +22,28 @@ std::string_view cut(std::string_view s, std::size_t max) {
 }
 
 enum Key : std::size_t {
-  outcome, attempts, retryable, retry_after_ms, sqlstate, vendor_code, message, detail, store,
-  rows_affected, last_id, warnings, replayed, replicated, queue_us, store_us, omitted
+  outcome,
+  attempts,
+  retryable,
+  retry_after_ms,
+  sqlstate,
+  vendor_code,
+  message,
+  detail,
+  store,
+  rows_affected,
+  last_id,
+  warnings,
+  replayed,
+  replicated,
+  queue_us,
+  store_us,
+  omitted
 };
 constexpr std::array<std::string_view, 17> kKeys = {
-    "outcome", "attempts",      "retryable", "retry_after_ms", "sqlstate", "vendor_code",
-    "message", "detail",        "store",     "rows_affected",  "last_id",  "warnings",
-    "replayed", "replicated",   "queue_us",  "store_us",       "omitted"};
+    "outcome",  "attempts",   "retryable", "retry_after_ms", "sqlstate", "vendor_code",
+    "message",  "detail",     "store",     "rows_affected",  "last_id",  "warnings",
+    "replayed", "replicated", "queue_us",  "store_us",       "omitted"};
 
 // Reads one known value; false: it has another type or is out of range.
 bool read_value(Cursor& c, std::size_t key, Meta* m) {
@@ -56,31 +71,48 @@ bool read_value(Cursor& c, std::size_t key, Meta* m) {
       m->outcome = *o;
       return true;
     }
-    case attempts: return u32(&m->attempts);
-    case retryable: return flag(&m->retryable);
-    case retry_after_ms: return u32(&m->retry_after_ms);
-    case sqlstate: return text(&m->sqlstate);
+    case attempts:
+      return u32(&m->attempts);
+    case retryable:
+      return flag(&m->retryable);
+    case retry_after_ms:
+      return u32(&m->retry_after_ms);
+    case sqlstate:
+      return text(&m->sqlstate);
     case vendor_code: {
       const std::int64_t v = c.read_int();
       m->vendor_code = static_cast<std::int32_t>(v);
       return c.ok() && v >= std::numeric_limits<std::int32_t>::min() &&
              v <= std::numeric_limits<std::int32_t>::max();
     }
-    case message: return text(&m->message);
-    case detail: m->detail = c.skip(); return c.ok();
-    case store: return text(&m->store);
-    case rows_affected: return count(&m->rows_affected);
-    case last_id: return count(&m->last_id);
+    case message:
+      return text(&m->message);
+    case detail:
+      m->detail = c.skip();
+      return c.ok();
+    case store:
+      return text(&m->store);
+    case rows_affected:
+      return count(&m->rows_affected);
+    case last_id:
+      return count(&m->last_id);
     case warnings: {
       if (c.peek() != Type::array) return false;
       m->warnings = c.skip();
       return c.ok();
     }
-    case replayed: return flag(&m->replayed);
-    case replicated: return flag(&m->replicated);
-    case queue_us: m->queue_us = c.read_uint(); return c.ok();
-    case store_us: m->store_us = c.read_uint(); return c.ok();
-    default: return flag(&m->omitted);
+    case replayed:
+      return flag(&m->replayed);
+    case replicated:
+      return flag(&m->replicated);
+    case queue_us:
+      m->queue_us = c.read_uint();
+      return c.ok();
+    case store_us:
+      m->store_us = c.read_uint();
+      return c.ok();
+    default:
+      return flag(&m->omitted);
   }
 }
 
@@ -130,8 +162,8 @@ void encode_reply_head(Writer& w, std::uint64_t id, Code code, const Meta& m) {
   };
   const bool with_detail = fits(m.detail, 1 + kKeys[detail].size());
   const bool with_warnings = fits(m.warnings, 1 + kKeys[warnings].size());
-  const bool left_out = m.omitted || (!m.detail.empty() && !with_detail) ||
-                        (!m.warnings.empty() && !with_warnings);
+  const bool left_out =
+      m.omitted || (!m.detail.empty() && !with_detail) || (!m.warnings.empty() && !with_warnings);
   const int pairs = 2 + m.retryable + (m.retry_after_ms != 0) + !state.empty() +
                     (m.vendor_code != 0) + !text.empty() + with_detail + !of.empty() +
                     m.rows_affected.has_value() + m.last_id.has_value() + with_warnings +

@@ -35,9 +35,7 @@ struct Payload {
     for (int shift = n * 8 - 8; shift >= 0; shift -= 8)
       bytes[size++] = static_cast<std::uint8_t>(v >> shift);
   }
-  void to(Writer& w, Ext e) const {
-    w.ext(static_cast<std::int8_t>(e), Bytes(bytes.data(), size));
-  }
+  void to(Writer& w, Ext e) const { w.ext(static_cast<std::int8_t>(e), Bytes(bytes.data(), size)); }
 };
 
 constexpr std::uint32_t kNanosMax = 999'999'999;
@@ -71,8 +69,9 @@ bool bson_shape(std::uint8_t type, Bytes b) {
     case 0x7f:  // max key
     case 0xff:  // min key
       return b.empty();
-    case 0x07: return b.size() == 12;  // ObjectId
-    case 0x0b:                         // regex: pattern, options
+    case 0x07:
+      return b.size() == 12;  // ObjectId
+    case 0x0b:                // regex: pattern, options
       p = after_cstring(p, end);
       return p != nullptr && after_cstring(p, end) == end;
     case 0x0c:  // DBPointer: string, ObjectId
@@ -85,11 +84,15 @@ bool bson_shape(std::uint8_t type, Bytes b) {
       if (b.size() < 14 || little32(p) != b.size()) return false;
       p = after_string(p + 4, end);
       return p != nullptr && document_shape({p, static_cast<std::size_t>(end - p)});
-    case 0x10: return b.size() == 4;   // int32
-    case 0x11:                         // timestamp
-    case 0x12: return b.size() == 8;   // int64
-    case 0x13: return b.size() == 16;  // decimal128
-    default: return false;
+    case 0x10:
+      return b.size() == 4;  // int32
+    case 0x11:               // timestamp
+    case 0x12:
+      return b.size() == 8;  // int64
+    case 0x13:
+      return b.size() == 16;  // decimal128
+    default:
+      return false;
   }
 }
 
@@ -110,7 +113,8 @@ bool read(const Item& it, Timestamp* out) {
     case 12:
       *out = {i64(p + 4), static_cast<std::uint32_t>(big(p, 4))};
       break;
-    default: return false;
+    default:
+      return false;
   }
   if (out->seconds == Timestamp::kInfinity || out->seconds == Timestamp::kMinusInfinity)
     return out->nanos == 0;
@@ -197,17 +201,28 @@ bool valid_ext(const Item& it) {
   if (it.type != Type::ext) return false;
   auto as = [&](auto v) { return read(it, &v); };
   switch (static_cast<Ext>(it.ext)) {
-    case Ext::timestamp: return as(Timestamp{});
-    case Ext::decimal: return as(Decimal{});
-    case Ext::date: return as(Date{});
-    case Ext::time: return as(TimeOfDay{});
-    case Ext::local_timestamp: return as(LocalTimestamp{});
-    case Ext::interval: return as(Interval{});
-    case Ext::uuid: return as(Uuid{});
-    case Ext::json: return as(Json{});
-    case Ext::big_integer: return as(BigInteger{});
-    case Ext::bson_value: return as(BsonValue{});
-    case Ext::bson_document: return as(BsonDocument{});
+    case Ext::timestamp:
+      return as(Timestamp{});
+    case Ext::decimal:
+      return as(Decimal{});
+    case Ext::date:
+      return as(Date{});
+    case Ext::time:
+      return as(TimeOfDay{});
+    case Ext::local_timestamp:
+      return as(LocalTimestamp{});
+    case Ext::interval:
+      return as(Interval{});
+    case Ext::uuid:
+      return as(Uuid{});
+    case Ext::json:
+      return as(Json{});
+    case Ext::big_integer:
+      return as(BigInteger{});
+    case Ext::bson_value:
+      return as(BsonValue{});
+    case Ext::bson_document:
+      return as(BsonDocument{});
   }
   return false;
 }

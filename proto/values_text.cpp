@@ -359,12 +359,24 @@ std::optional<Interval> parse_interval(std::string_view s) {
     any = true;
     const Wide v = minus ? -static_cast<Wide>(n) : n;
     switch (unit) {
-      case 'Y': months += v * 12; break;
-      case 'M': months += v; break;
-      case 'D': days = v; break;
-      case 'h': us += v * 3'600'000'000; break;
-      case 'm': us += v * 60'000'000; break;
-      default: us += v * 1'000'000 + (minus ? -fraction : fraction); break;
+      case 'Y':
+        months += v * 12;
+        break;
+      case 'M':
+        months += v;
+        break;
+      case 'D':
+        days = v;
+        break;
+      case 'h':
+        us += v * 3'600'000'000;
+        break;
+      case 'm':
+        us += v * 60'000'000;
+        break;
+      default:
+        us += v * 1'000'000 + (minus ? -fraction : fraction);
+        break;
     }
   }
   auto fits = [](Wide v, auto limit) {

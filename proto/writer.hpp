@@ -32,43 +32,67 @@ class Writer {
   void nil() { byte(0xc0); }
   void boolean(bool b) { byte(b ? 0xc3 : 0xc2); }
   void uint(std::uint64_t v) {
-    if (v <= 0x7f) byte(static_cast<std::uint8_t>(v));
-    else if (v <= 0xff) tagged<std::uint8_t>(0xcc, v);
-    else if (v <= 0xffff) tagged<std::uint16_t>(0xcd, v);
-    else if (v <= 0xffffffff) tagged<std::uint32_t>(0xce, v);
-    else tagged<std::uint64_t>(0xcf, v);
+    if (v <= 0x7f)
+      byte(static_cast<std::uint8_t>(v));
+    else if (v <= 0xff)
+      tagged<std::uint8_t>(0xcc, v);
+    else if (v <= 0xffff)
+      tagged<std::uint16_t>(0xcd, v);
+    else if (v <= 0xffffffff)
+      tagged<std::uint32_t>(0xce, v);
+    else
+      tagged<std::uint64_t>(0xcf, v);
   }
   void sint(std::int64_t v) {
-    if (v >= 0) uint(static_cast<std::uint64_t>(v));
-    else if (v >= -32) byte(static_cast<std::uint8_t>(v));
-    else if (v >= INT8_MIN) tagged<std::uint8_t>(0xd0, static_cast<std::uint64_t>(v));
-    else if (v >= INT16_MIN) tagged<std::uint16_t>(0xd1, static_cast<std::uint64_t>(v));
-    else if (v >= INT32_MIN) tagged<std::uint32_t>(0xd2, static_cast<std::uint64_t>(v));
-    else tagged<std::uint64_t>(0xd3, static_cast<std::uint64_t>(v));
+    if (v >= 0)
+      uint(static_cast<std::uint64_t>(v));
+    else if (v >= -32)
+      byte(static_cast<std::uint8_t>(v));
+    else if (v >= INT8_MIN)
+      tagged<std::uint8_t>(0xd0, static_cast<std::uint64_t>(v));
+    else if (v >= INT16_MIN)
+      tagged<std::uint16_t>(0xd1, static_cast<std::uint64_t>(v));
+    else if (v >= INT32_MIN)
+      tagged<std::uint32_t>(0xd2, static_cast<std::uint64_t>(v));
+    else
+      tagged<std::uint64_t>(0xd3, static_cast<std::uint64_t>(v));
   }
   void real(double v) { tagged<std::uint64_t>(0xcb, std::bit_cast<std::uint64_t>(v)); }
   void str(std::string_view s) {
-    if (s.size() <= 31) byte(static_cast<std::uint8_t>(0xa0 | s.size()));
-    else if (s.size() <= 0xff) tagged<std::uint8_t>(0xd9, s.size());
-    else if (s.size() <= 0xffff) tagged<std::uint16_t>(0xda, s.size());
-    else tagged<std::uint32_t>(0xdb, s.size());
+    if (s.size() <= 31)
+      byte(static_cast<std::uint8_t>(0xa0 | s.size()));
+    else if (s.size() <= 0xff)
+      tagged<std::uint8_t>(0xd9, s.size());
+    else if (s.size() <= 0xffff)
+      tagged<std::uint16_t>(0xda, s.size());
+    else
+      tagged<std::uint32_t>(0xdb, s.size());
     raw(bytes_of(s));
   }
   void bin(Bytes b) {
-    if (b.size() <= 0xff) tagged<std::uint8_t>(0xc4, b.size());
-    else if (b.size() <= 0xffff) tagged<std::uint16_t>(0xc5, b.size());
-    else tagged<std::uint32_t>(0xc6, b.size());
+    if (b.size() <= 0xff)
+      tagged<std::uint8_t>(0xc4, b.size());
+    else if (b.size() <= 0xffff)
+      tagged<std::uint16_t>(0xc5, b.size());
+    else
+      tagged<std::uint32_t>(0xc6, b.size());
     raw(b);
   }
   void array(std::uint32_t n) {
-    if (n <= 15) byte(static_cast<std::uint8_t>(0x90 | n));
-    else if (n <= 0xffff) tagged<std::uint16_t>(0xdc, n);
-    else tagged<std::uint32_t>(0xdd, n);
+    if (n <= 15)
+      byte(static_cast<std::uint8_t>(0x90 | n));
+    else if (n <= 0xffff)
+      tagged<std::uint16_t>(0xdc, n);
+    else
+      tagged<std::uint32_t>(0xdd, n);
   }
   void map(std::uint32_t n) {
-    if (n <= 15) byte(static_cast<std::uint8_t>(0x80 | n));
-    else if (n <= 0xffff) tagged<std::uint16_t>(0xde, n);
-    else tagged<std::uint32_t>(0xdf, n);
+    if (n <= 15)
+      byte(static_cast<std::uint8_t>(0x80 | n));
+    else if (n <= 0xffff)
+      tagged<std::uint16_t>(0xde, n);
+    else
+      tagged<std::uint32_t>(0xdf, n);
   }
   void ext(std::int8_t type, Bytes b) {
     ext_header(type, static_cast<std::uint32_t>(b.size()));
@@ -77,15 +101,28 @@ class Writer {
   // The header alone; the caller writes exactly n payload bytes with raw().
   void ext_header(std::int8_t type, std::uint32_t n) {
     switch (n) {
-      case 1: byte(0xd4); break;
-      case 2: byte(0xd5); break;
-      case 4: byte(0xd6); break;
-      case 8: byte(0xd7); break;
-      case 16: byte(0xd8); break;
+      case 1:
+        byte(0xd4);
+        break;
+      case 2:
+        byte(0xd5);
+        break;
+      case 4:
+        byte(0xd6);
+        break;
+      case 8:
+        byte(0xd7);
+        break;
+      case 16:
+        byte(0xd8);
+        break;
       default:
-        if (n <= 0xff) tagged<std::uint8_t>(0xc7, n);
-        else if (n <= 0xffff) tagged<std::uint16_t>(0xc8, n);
-        else tagged<std::uint32_t>(0xc9, n);
+        if (n <= 0xff)
+          tagged<std::uint8_t>(0xc7, n);
+        else if (n <= 0xffff)
+          tagged<std::uint16_t>(0xc8, n);
+        else
+          tagged<std::uint32_t>(0xc9, n);
     }
     byte(static_cast<std::uint8_t>(type));
   }

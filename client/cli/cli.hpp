@@ -145,7 +145,7 @@ struct SqlArgs {
   std::string text;
   std::string params;  // JSON
   std::string file;
-  std::string run;     // a named statement
+  std::string run;  // a named statement
   bool transaction = false;
   std::string import, into, columns, null;
   bool no_header = false;

@@ -48,9 +48,9 @@ int run_ping(Session& s, const PingArgs& a) {
                         std::chrono::steady_clock::now() - start)
                         .count();
     if (s.options().format == Format::json) {
-      std::printf("%s\n", dump(Json{{"store", a.store}, {"us", us},
-                                    {"address", s.client().address()}})
-                              .c_str());
+      std::printf(
+          "%s\n",
+          dump(Json{{"store", a.store}, {"us", us}, {"address", s.client().address()}}).c_str());
     } else {
       std::printf("%s answers in %.2f ms (%s)\n", a.store.c_str(), static_cast<double>(us) / 1000.0,
                   s.client().address().c_str());
@@ -74,7 +74,8 @@ int run_reload(Session& s) {
   }
   print_names(v.value("changed", Json::array()), "changed");
   print_names(v.value("needs_restart", Json::array()), "needs a restart:");
-  if (v.value("changed", Json::array()).empty() && v.value("needs_restart", Json::array()).empty()) {
+  if (v.value("changed", Json::array()).empty() &&
+      v.value("needs_restart", Json::array()).empty()) {
     std::puts("nothing changed");
   }
   return kOk;
@@ -91,8 +92,10 @@ int run_kill(Session& s, std::uint64_t call) {
   if (!r.ok()) return told(r, s.options().format);
   const Json v = to_json(r.body());
   const bool killed = v.value("killed", false);
-  if (s.options().format != Format::table) std::printf("%s\n", dump(v).c_str());
-  else std::puts(killed ? "killed" : "there is no such call");
+  if (s.options().format != Format::table)
+    std::printf("%s\n", dump(v).c_str());
+  else
+    std::puts(killed ? "killed" : "there is no such call");
   return killed ? kOk : kRefused;
 }
 
@@ -122,8 +125,10 @@ int run_request(Session& s, const RequestArgs& a) {
   const Reply r = s.stream(a.store, a.verb, packed, o, [&](Bytes piece) {
     const msgpack::object_handle h = detail::parse(piece);
     table = table || detail::field(h.get(), "columns") != nullptr;
-    if (table) rows.piece(piece);
-    else print_piece(piece, format);
+    if (table)
+      rows.piece(piece);
+    else
+      print_piece(piece, format);
   });
   if (table) rows.end(r.meta);
   return kOk;
@@ -198,7 +203,8 @@ int run_backup(Session& s, const std::string& store, const std::string& file) {
     const msgpack::object_handle h = detail::parse(piece);
     if (h.get().type != msgpack::type::BIN) return;
     const std::string_view data(h.get().via.bin.ptr, h.get().via.bin.size);
-    if (out) out->write(data);
+    if (out)
+      out->write(data);
     else if (std::fwrite(data.data(), 1, data.size(), stdout) != data.size()) {
       throw Usage(std::string("stdout cannot be written: ") + std::strerror(errno));
     }

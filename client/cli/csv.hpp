@@ -1,5 +1,5 @@
-// CsvReader reads RFC 4180 records as they come: quotes doubled, line ends inside quotes, CRLF or LF,
-// a byte order mark skipped. Threads: main's. Memory: one record, at most kRecordMax bytes.
+// CsvReader reads RFC 4180 records as they come: quotes doubled, line ends inside quotes, CRLF or
+// LF, a byte order mark skipped. Threads: main's. Memory: one record, at most kRecordMax bytes.
 #pragma once
 #include <cstdint>
 #include <istream>

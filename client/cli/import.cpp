@@ -2,6 +2,8 @@
 //
 // A cell becomes a number where the table's column says so and the text is one exactly; else it is
 // text, for the store to judge. Ctrl-C cancels the upload: nothing is applied.
+#include "import.hpp"
+
 #include <unistd.h>
 
 #include <cerrno>
@@ -16,7 +18,6 @@
 
 #include "cli.hpp"
 #include "csv.hpp"
-#include "import.hpp"
 #include "json.hpp"
 #include "output.hpp"
 
@@ -81,8 +82,8 @@ std::vector<ColumnKind> kinds_of(Session& s, const SqlArgs& a,
     return out;
   }
   for (const std::string& n : names) {
-    const auto found = std::find_if(table.begin(), table.end(),
-                                    [&](const auto& c) { return c.first == n; });
+    const auto found =
+        std::find_if(table.begin(), table.end(), [&](const auto& c) { return c.first == n; });
     if (found == table.end()) throw Usage("table " + a.into + " has no column " + n);
     out.push_back(found->second);
   }

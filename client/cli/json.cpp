@@ -38,9 +38,7 @@ std::string hex(Bytes b) {
   return out;
 }
 
-std::string_view text_of(const msgpack::object_ext& e) {
-  return {e.data(), e.size};
-}
+std::string_view text_of(const msgpack::object_ext& e) { return {e.data(), e.size}; }
 
 // A big-endian two's complement number in decimal digits.
 std::string decimal_of(Bytes bytes) {
@@ -84,18 +82,32 @@ Json ext_to_json(const msgpack::object& o) {
   const proto::Item item = detail::item_of(o);
   Json out;
   switch (type) {
-    case proto::Ext::timestamp: out = tagged<Timestamp>("$date", o); break;
-    case proto::Ext::date: out = tagged<Date>("$day", o); break;
-    case proto::Ext::time: out = tagged<TimeOfDay>("$time", o); break;
-    case proto::Ext::local_timestamp: out = tagged<LocalTimestamp>("$localDate", o); break;
-    case proto::Ext::interval: out = tagged<Interval>("$interval", o); break;
-    case proto::Ext::uuid: out = tagged<Uuid>("$uuid", o); break;
+    case proto::Ext::timestamp:
+      out = tagged<Timestamp>("$date", o);
+      break;
+    case proto::Ext::date:
+      out = tagged<Date>("$day", o);
+      break;
+    case proto::Ext::time:
+      out = tagged<TimeOfDay>("$time", o);
+      break;
+    case proto::Ext::local_timestamp:
+      out = tagged<LocalTimestamp>("$localDate", o);
+      break;
+    case proto::Ext::interval:
+      out = tagged<Interval>("$interval", o);
+      break;
+    case proto::Ext::uuid:
+      out = tagged<Uuid>("$uuid", o);
+      break;
     case proto::Ext::decimal: {
       proto::Decimal v;
       if (read(item, &v)) out = Json{{"$decimal", proto::to_text(v)}};
       break;
     }
-    case proto::Ext::json: out = Json{{"$json", text_of(o.via.ext)}}; break;
+    case proto::Ext::json:
+      out = Json{{"$json", text_of(o.via.ext)}};
+      break;
     case proto::Ext::big_integer: {
       proto::BigInteger v;
       if (read(item, &v)) out = Json{{"$integer", decimal_of(v.bytes)}};
@@ -112,7 +124,9 @@ Json ext_to_json(const msgpack::object& o) {
       }
       break;
     }
-    case proto::Ext::bson_document: out = Json{{"$rawBson", base64(text_of(o.via.ext))}}; break;
+    case proto::Ext::bson_document:
+      out = Json{{"$rawBson", base64(text_of(o.via.ext))}};
+      break;
   }
   if (!out.is_null()) return out;
   return Json{{"$ext", {{"type", o.via.ext.type()}, {"base64", base64(text_of(o.via.ext))}}}};
@@ -215,10 +229,14 @@ void pack_binary(Packer& p, const std::string& key, const Json& v) {
 
 void pack_float(Packer& p, const std::string& key, const Json& v) {
   const std::string& word = text(key, v, "\"NaN\", \"Infinity\" or \"-Infinity\"");
-  if (word == "NaN") pack_real(p, std::nan(""));
-  else if (word == "Infinity") pack_real(p, HUGE_VAL);
-  else if (word == "-Infinity") pack_real(p, -HUGE_VAL);
-  else refuse(key, "\"NaN\", \"Infinity\" or \"-Infinity\"");
+  if (word == "NaN")
+    pack_real(p, std::nan(""));
+  else if (word == "Infinity")
+    pack_real(p, HUGE_VAL);
+  else if (word == "-Infinity")
+    pack_real(p, -HUGE_VAL);
+  else
+    refuse(key, "\"NaN\", \"Infinity\" or \"-Infinity\"");
 }
 
 void pack_bson(Packer& p, const std::string& key, const Json& v) {
@@ -227,8 +245,8 @@ void pack_bson(Packer& p, const std::string& key, const Json& v) {
       !v["type"].is_number_unsigned() || v["type"].get<std::uint64_t>() > 255) {
     refuse(key, kForm);
   }
-  p.pack(Bson{v["type"].get<std::uint8_t>(),
-              octets(from_base64(text(key, v["base64"], "base64")))});
+  p.pack(
+      Bson{v["type"].get<std::uint8_t>(), octets(from_base64(text(key, v["base64"], "base64")))});
 }
 
 const std::map<std::string_view, PackTagged>& tags() {
@@ -344,18 +362,33 @@ void pack_real(Packer& p, double v) {
 void pack_json(Packer& p, const Json& v) {
   switch (v.type()) {
     case Json::value_t::null:
-    case Json::value_t::discarded: p.pack_nil(); return;
-    case Json::value_t::boolean: p.pack(v.get<bool>()); return;
-    case Json::value_t::number_integer: p.pack(v.get<std::int64_t>()); return;
-    case Json::value_t::number_unsigned: p.pack(v.get<std::uint64_t>()); return;
-    case Json::value_t::number_float: pack_real(p, v.get<double>()); return;
-    case Json::value_t::string: p.pack(v.get_ref<const std::string&>()); return;
-    case Json::value_t::binary: p.pack_nil(); return;
+    case Json::value_t::discarded:
+      p.pack_nil();
+      return;
+    case Json::value_t::boolean:
+      p.pack(v.get<bool>());
+      return;
+    case Json::value_t::number_integer:
+      p.pack(v.get<std::int64_t>());
+      return;
+    case Json::value_t::number_unsigned:
+      p.pack(v.get<std::uint64_t>());
+      return;
+    case Json::value_t::number_float:
+      pack_real(p, v.get<double>());
+      return;
+    case Json::value_t::string:
+      p.pack(v.get_ref<const std::string&>());
+      return;
+    case Json::value_t::binary:
+      p.pack_nil();
+      return;
     case Json::value_t::array:
       p.pack_array(static_cast<std::uint32_t>(v.size()));
       for (const Json& i : v) pack_json(p, i);
       return;
-    case Json::value_t::object: break;
+    case Json::value_t::object:
+      break;
   }
   if (v.size() == 1) {
     const auto tag = tags().find(v.begin().key());
@@ -377,22 +410,30 @@ std::vector<std::uint8_t> pack_json(const Json& v) {
 
 Json to_json(const msgpack::object& o) {
   switch (o.type) {
-    case msgpack::type::NIL: return nullptr;
-    case msgpack::type::BOOLEAN: return o.via.boolean;
-    case msgpack::type::POSITIVE_INTEGER: return o.via.u64;
-    case msgpack::type::NEGATIVE_INTEGER: return o.via.i64;
+    case msgpack::type::NIL:
+      return nullptr;
+    case msgpack::type::BOOLEAN:
+      return o.via.boolean;
+    case msgpack::type::POSITIVE_INTEGER:
+      return o.via.u64;
+    case msgpack::type::NEGATIVE_INTEGER:
+      return o.via.i64;
     case msgpack::type::FLOAT32:
     case msgpack::type::FLOAT64:
       if (std::isfinite(o.via.f64)) return o.via.f64;
       return Json{{"$float", std::isnan(o.via.f64) ? "NaN"
                              : o.via.f64 > 0       ? "Infinity"
                                                    : "-Infinity"}};
-    case msgpack::type::STR: return std::string(o.via.str.ptr, o.via.str.size);
-    case msgpack::type::BIN: return Json{{"$binary", base64({o.via.bin.ptr, o.via.bin.size})}};
-    case msgpack::type::EXT: return ext_to_json(o);
+    case msgpack::type::STR:
+      return std::string(o.via.str.ptr, o.via.str.size);
+    case msgpack::type::BIN:
+      return Json{{"$binary", base64({o.via.bin.ptr, o.via.bin.size})}};
+    case msgpack::type::EXT:
+      return ext_to_json(o);
     case msgpack::type::ARRAY: {
       Json out = Json::array();
-      for (std::uint32_t i = 0; i < o.via.array.size; ++i) out.push_back(to_json(o.via.array.ptr[i]));
+      for (std::uint32_t i = 0; i < o.via.array.size; ++i)
+        out.push_back(to_json(o.via.array.ptr[i]));
       return out;
     }
     case msgpack::type::MAP: {
@@ -412,8 +453,6 @@ Json to_json(const msgpack::object& o) {
 
 Json to_json(Bytes b) { return to_json(Value::parse(b).object()); }
 
-std::string dump(const Json& v) {
-  return v.dump(-1, ' ', false, Json::error_handler_t::replace);
-}
+std::string dump(const Json& v) { return v.dump(-1, ' ', false, Json::error_handler_t::replace); }
 
 }  // namespace headgate::cli

@@ -76,13 +76,14 @@ int run_keygen(const KeygenArgs& a) {
   }
   wipe(text.data(), text.capacity());
   if (a.server) {
-    std::printf("# %s holds the gateway's secret key. In headgate.toml:\n"
-                "#   [daemon]\n"
-                "#   listen_tcp = \"tcp://0.0.0.0:7733\"\n"
-                "#   server_key = { file = \"%s\" }\n"
-                "# Services connect to tcp://HOST:7733?server_key=KEY with this public key as it is:\n"
-                "%s\n",
-                a.out.c_str(), std::filesystem::absolute(a.out).c_str(), pub);
+    std::printf(
+        "# %s holds the gateway's secret key. In headgate.toml:\n"
+        "#   [daemon]\n"
+        "#   listen_tcp = \"tcp://0.0.0.0:7733\"\n"
+        "#   server_key = { file = \"%s\" }\n"
+        "# Services connect to tcp://HOST:7733?server_key=KEY with this public key as it is:\n"
+        "%s\n",
+        a.out.c_str(), std::filesystem::absolute(a.out).c_str(), pub);
   } else {
     std::printf("# %s holds both keys. In headgate.toml:\n[services.%s]\ncurve_keys = [\"%s\"]\n",
                 a.out.c_str(), a.service.empty() ? "NAME" : a.service.c_str(), pub);
@@ -122,7 +123,8 @@ std::string joined(const std::vector<std::string>& names) {
 
 // Stores are asked of the gateway itself, quickly and silently.
 constexpr std::string_view kStores =
-    "headgate --timeout 500ms --csv show stores 2>/dev/null | tail -n +2 | cut -d, -f1 | tr -d '\\r'";
+    "headgate --timeout 500ms --csv show stores 2>/dev/null | tail -n +2 | cut -d, -f1 | tr -d "
+    "'\\r'";
 
 std::string bash() {
   return "# headgate completion bash > /etc/bash_completion.d/headgate\n"
@@ -133,15 +135,22 @@ std::string bash() {
          "  done\n"
          "  n=${#words[@]}; command=${words[0]}\n"
          "  case $n:$command in\n"
-         "    0:*) COMPREPLY=($(compgen -W \"" + std::string(kCommands) +
+         "    0:*) COMPREPLY=($(compgen -W \"" +
+         std::string(kCommands) +
          " --url --timeout --json --csv --help\" -- \"$cur\")) ;;\n"
-         "    1:show) COMPREPLY=($(compgen -W \"" + std::string(kShown) + "\" -- \"$cur\")) ;;\n"
+         "    1:show) COMPREPLY=($(compgen -W \"" +
+         std::string(kShown) +
+         "\" -- \"$cur\")) ;;\n"
          "    1:completion) COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$cur\")) ;;\n"
          "    1:ping|1:sql|1:doc|1:kv|1:request|1:backup|2:can)\n"
-         "      COMPREPLY=($(compgen -W \"$(" + std::string(kStores) + ")\" -- \"$cur\")) ;;\n"
-         "    2:doc) COMPREPLY=($(compgen -W \"" + joined(verb_names("document")) +
+         "      COMPREPLY=($(compgen -W \"$(" +
+         std::string(kStores) +
+         ")\" -- \"$cur\")) ;;\n"
+         "    2:doc) COMPREPLY=($(compgen -W \"" +
+         joined(verb_names("document")) +
          "\" -- \"$cur\")) ;;\n"
-         "    2:kv) COMPREPLY=($(compgen -W \"" + joined(verb_names("key_value")) +
+         "    2:kv) COMPREPLY=($(compgen -W \"" +
+         joined(verb_names("key_value")) +
          "\" -- \"$cur\")) ;;\n"
          "    *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
          "  esac\n"
@@ -156,13 +165,22 @@ std::string zsh() {
          "  local -a plain; plain=(${words[2,CURRENT-1]:#-*})\n"
          "  local n=${#plain} command=${plain[1]}\n"
          "  case $n:$command in\n"
-         "    0:*) compadd " + std::string(kCommands) + " ;;\n"
-         "    1:show) compadd " + std::string(kShown) + " ;;\n"
+         "    0:*) compadd " +
+         std::string(kCommands) +
+         " ;;\n"
+         "    1:show) compadd " +
+         std::string(kShown) +
+         " ;;\n"
          "    1:completion) compadd bash zsh fish ;;\n"
          "    1:ping|1:sql|1:doc|1:kv|1:request|1:backup|2:can) compadd $(" +
-         std::string(kStores) + ") ;;\n"
-         "    2:doc) compadd " + joined(verb_names("document")) + " ;;\n"
-         "    2:kv) compadd " + joined(verb_names("key_value")) + " ;;\n"
+         std::string(kStores) +
+         ") ;;\n"
+         "    2:doc) compadd " +
+         joined(verb_names("document")) +
+         " ;;\n"
+         "    2:kv) compadd " +
+         joined(verb_names("key_value")) +
+         " ;;\n"
          "    *) _files ;;\n"
          "  esac\n"
          "}\n"
@@ -173,12 +191,10 @@ std::string fish() {
   const std::string first = "complete -c headgate -n __fish_use_subcommand -xa '";
   const std::string of = "complete -c headgate -n '__fish_seen_subcommand_from ";
   return "# headgate completion fish > ~/.config/fish/completions/headgate.fish\n" + first +
-         std::string(kCommands) + "'\n" +
-         of + "show' -xa '" + std::string(kShown) + "'\n" +
-         of + "completion' -xa 'bash zsh fish'\n" +
-         of + "ping sql doc kv request backup' -xa \"(" + std::string(kStores) + ")\"\n" +
-         of + "doc' -a '" + joined(verb_names("document")) + "'\n" +
-         of + "kv' -a '" + joined(verb_names("key_value")) + "'\n";
+         std::string(kCommands) + "'\n" + of + "show' -xa '" + std::string(kShown) + "'\n" + of +
+         "completion' -xa 'bash zsh fish'\n" + of + "ping sql doc kv request backup' -xa \"(" +
+         std::string(kStores) + ")\"\n" + of + "doc' -a '" + joined(verb_names("document")) +
+         "'\n" + of + "kv' -a '" + joined(verb_names("key_value")) + "'\n";
 }
 
 }  // namespace

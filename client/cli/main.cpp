@@ -77,8 +77,9 @@ void add_operator_commands(CLI::App& app, Words& w) {
   c->add_option("--count", w.ping.count)->check(CLI::Range(1, 1'000'000));
   c->callback([&w] { w.run = [&w](Session& s) { return run_ping(s, w.ping); }; });
 
-  c = app.add_subcommand("show", "stores, pools, services, calls, leases, plugins, config, "
-                                 "version, peers or limits");
+  c = app.add_subcommand("show",
+                         "stores, pools, services, calls, leases, plugins, config, "
+                         "version, peers or limits");
   c->add_option("WHAT", w.what)->required();
   c->callback([&w] { w.run = [&w](Session& s) { return run_show(s, w.what); }; });
 
@@ -97,9 +98,8 @@ void add_operator_commands(CLI::App& app, Words& w) {
   c->add_option("SERVICE", w.service)->required();
   c->add_option("STORE", w.store)->required();
   c->add_option("VERB", w.verb)->required();
-  c->callback([&w] {
-    w.run = [&w](Session& s) { return run_can(s, w.service, w.store, w.verb); };
-  });
+  c->callback(
+      [&w] { w.run = [&w](Session& s) { return run_can(s, w.service, w.store, w.verb); }; });
 
   c = app.add_subcommand("backup", "A consistent copy of an embedded store into a file");
   c->add_option("STORE", w.store)->required();
@@ -150,7 +150,8 @@ int run(Words& w) {
 }
 
 // Of `doc` and `kv`, everything after STORE and VERB that is no option of ours belongs to the verb:
-// negative numbers, --limit 5, words that look like commands. So it is taken out before CLI11 looks.
+// negative numbers, --limit 5, words that look like commands. So it is taken out before CLI11
+// looks.
 std::vector<std::string> take_verb_words(std::vector<std::string>& words) {
   const auto is_one_of = [](const std::string& w, std::initializer_list<std::string_view> list) {
     return std::any_of(list.begin(), list.end(), [&](std::string_view o) { return o == w; });
@@ -159,8 +160,8 @@ std::vector<std::string> take_verb_words(std::vector<std::string>& words) {
     return is_one_of(w, {"--url", "--key-file", "--timeout", "--key", "--fetch"});
   };
   const auto alone = [&](const std::string& w) {
-    return is_one_of(w, {"--json", "--csv", "--read-only", "--idempotent", "--base64", "--help",
-                         "-h"});
+    return is_one_of(
+        w, {"--json", "--csv", "--read-only", "--idempotent", "--base64", "--help", "-h"});
   };
   std::size_t at = 0;
   while (at < words.size() && words[at].starts_with("-")) at += with_value(words[at]) ? 2 : 1;
@@ -214,8 +215,9 @@ int main_with(int argc, char** argv) {
   add_request(app, w);
   add_operator_commands(app, w);
   add_local(app, w, exit);
-  app.footer("Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 4 deadline, 5 unknown outcome, "
-             "130 Ctrl-C.");
+  app.footer(
+      "Exit codes: 0 ok, 1 refused, 2 usage, 3 unavailable, 4 deadline, 5 unknown outcome, "
+      "130 Ctrl-C.");
   try {
     std::vector<std::string> words(argv + 1, argv + argc);
     w.verb_args.rest = take_verb_words(words);

@@ -12,9 +12,7 @@ using msgpack::object;
 
 bool is(const object* o, msgpack::type::object_type t) { return o != nullptr && o->type == t; }
 
-bool utf8(std::string_view s) {
-  return proto::valid_utf8(s);
-}
+bool utf8(std::string_view s) { return proto::valid_utf8(s); }
 
 std::string_view text_of(const object& o) {
   if (o.type == msgpack::type::STR) return {o.via.str.ptr, o.via.str.size};
@@ -25,7 +23,8 @@ void line(const std::string& text) { std::printf("%s\n", text.c_str()); }
 
 // A column's name: SQL gives [name, type, ...], `show` a text.
 std::string column_name(const object& c) {
-  if (c.type == msgpack::type::ARRAY && c.via.array.size > 0) return cell_of(c.via.array.ptr[0]).text;
+  if (c.type == msgpack::type::ARRAY && c.via.array.size > 0)
+    return cell_of(c.via.array.ptr[0]).text;
   return cell_of(c).text;
 }
 
@@ -54,7 +53,8 @@ void print_list(const object& list, Format format) {
 }
 
 void print_documents(const object& list, Format) {
-  for (std::uint32_t i = 0; i < list.via.array.size; ++i) line(dump(to_json(list.via.array.ptr[i])));
+  for (std::uint32_t i = 0; i < list.via.array.size; ++i)
+    line(dump(to_json(list.via.array.ptr[i])));
 }
 
 // A page of `scan`: a key a line, its value behind it when values were asked for. Where to go on is
@@ -64,14 +64,15 @@ bool print_page(const object& body, Format format) {
   const object* values = detail::field(body, "values");
   const object* cursor = detail::field(body, "cursor");
   if (!is(keys, msgpack::type::ARRAY)) return false;
-  const bool both = is(values, msgpack::type::ARRAY) &&
-                    values->via.array.size == keys->via.array.size;
+  const bool both =
+      is(values, msgpack::type::ARRAY) && values->via.array.size == keys->via.array.size;
   for (std::uint32_t i = 0; i < keys->via.array.size; ++i) {
     Row row = {cell_of(keys->via.array.ptr[i])};
     if (both) row.push_back(cell_of(values->via.array.ptr[i]));
     print_row(format, row);
   }
-  if (cursor != nullptr && (cursor->type == msgpack::type::BIN || cursor->type == msgpack::type::STR)) {
+  if (cursor != nullptr &&
+      (cursor->type == msgpack::type::BIN || cursor->type == msgpack::type::STR)) {
     std::fflush(stdout);
     std::fprintf(stderr, "(more: --cursor '%s' --base64, with the other words as base64 too)\n",
                  base64(text_of(*cursor)).c_str());
@@ -133,9 +134,12 @@ bool print_stored(const object& body) {
 
 Cell cell_of(const object& o) {
   switch (o.type) {
-    case msgpack::type::NIL: return {"", false, true};
-    case msgpack::type::BOOLEAN: return {o.via.boolean ? "true" : "false", false, false};
-    case msgpack::type::STR: return {std::string(text_of(o)), false, false};
+    case msgpack::type::NIL:
+      return {"", false, true};
+    case msgpack::type::BOOLEAN:
+      return {o.via.boolean ? "true" : "false", false, false};
+    case msgpack::type::STR:
+      return {std::string(text_of(o)), false, false};
     case msgpack::type::BIN: {
       const std::string_view bytes = text_of(o);
       if (utf8(bytes)) return {std::string(bytes), false, false};
@@ -156,8 +160,10 @@ Cell cell_of(const object& o) {
       return {dump(v), false, false};
     }
     case msgpack::type::ARRAY:
-    case msgpack::type::MAP: return {dump(to_json(o)), false, false};
-    default: return {dump(to_json(o)), true, false};
+    case msgpack::type::MAP:
+      return {dump(to_json(o)), false, false};
+    default:
+      return {dump(to_json(o)), true, false};
   }
 }
 
@@ -193,8 +199,10 @@ void RowsWriter::piece(Bytes body) {
 
 void RowsWriter::end(const ReplyMeta& meta) {
   if (format_ == Format::json) {
-    if (!begun_) std::fputs("{\"columns\":null,\"rows\":null", stdout);
-    else std::fputs(count_ == 0 ? "]" : "\n]", stdout);
+    if (!begun_)
+      std::fputs("{\"columns\":null,\"rows\":null", stdout);
+    else
+      std::fputs(count_ == 0 ? "]" : "\n]", stdout);
     if (meta.rows_affected) {
       std::printf(",\"rows_affected\":%lld", static_cast<long long>(*meta.rows_affected));
     }
@@ -204,7 +212,8 @@ void RowsWriter::end(const ReplyMeta& meta) {
   if (table_ != nullptr) table_->end();
   if (format_ == Format::table) {
     std::fflush(stdout);
-    if (has_rows_) std::fprintf(stderr, "(%zu row%s)\n", count_, count_ == 1 ? "" : "s");
+    if (has_rows_)
+      std::fprintf(stderr, "(%zu row%s)\n", count_, count_ == 1 ? "" : "s");
     else if (meta.rows_affected) {
       std::fprintf(stderr, "(%lld row%s affected)\n", static_cast<long long>(*meta.rows_affected),
                    *meta.rows_affected == 1 ? "" : "s");

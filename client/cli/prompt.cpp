@@ -19,8 +19,9 @@ class Prompt {
   Prompt(Session& s, const SqlArgs& a) : session_(s), args_(a) {}
 
   int run() {
-    std::fprintf(stderr, "headgate: store %s at %s. Statements end with a semicolon; \\? helps, "
-                         "Ctrl-D leaves.\n",
+    std::fprintf(stderr,
+                 "headgate: store %s at %s. Statements end with a semicolon; \\? helps, "
+                 "Ctrl-D leaves.\n",
                  args_.store.c_str(), session_.client().address().c_str());
     while (read_line()) {
     }
@@ -79,9 +80,10 @@ class Prompt {
                     session_.options().format);
       });
     } else {
-      std::fputs("\\d          tables\n\\d TABLE    columns of a table\n\\q          leave\n"
-                 "begin; commit; rollback;   a transaction (mind the store's idle limit)\n",
-                 stderr);
+      std::fputs(
+          "\\d          tables\n\\d TABLE    columns of a table\n\\q          leave\n"
+          "begin; commit; rollback;   a transaction (mind the store's idle limit)\n",
+          stderr);
     }
     return true;
   }

@@ -1,7 +1,6 @@
 // The connection, calls with Ctrl-C, and what an error means to whoever typed the command.
 #include <charconv>
 #include <map>
-
 #include <nlohmann/json.hpp>
 
 #include "cli.hpp"
@@ -11,38 +10,55 @@ namespace {
 
 std::string_view meaning(Outcome o) {
   switch (o) {
-    case Outcome::not_sent: return "nothing reached the store";
-    case Outcome::rejected: return "the store did not execute it";
-    case Outcome::rolled_back: return "it was executed and undone as a whole";
-    case Outcome::applied: return "it was applied";
-    case Outcome::unknown: return "it was sent, and no complete answer came: it may have been applied";
+    case Outcome::not_sent:
+      return "nothing reached the store";
+    case Outcome::rejected:
+      return "the store did not execute it";
+    case Outcome::rolled_back:
+      return "it was executed and undone as a whole";
+    case Outcome::applied:
+      return "it was applied";
+    case Outcome::unknown:
+      return "it was sent, and no complete answer came: it may have been applied";
   }
   return "?";
 }
 
 std::string advice(Code code, const ReplyMeta& m) {
   if (m.outcome == Outcome::unknown) {
-    return "look whether it was applied before you send it again; a call with --key can be repeated "
+    return "look whether it was applied before you send it again; a call with --key can be "
+           "repeated "
            "without harm";
   }
   switch (code) {
-    case Code::invalid: return "mend the request: nothing was done";
-    case Code::unsupported: return "this store cannot do that; `headgate request STORE describe` says "
-                                   "what it can";
-    case Code::unauthenticated: return "the gateway does not know this user or key: add it to a "
-                                       "service in its configuration";
-    case Code::denied: return "`headgate can SERVICE STORE VERB` says which grant is missing";
-    case Code::too_large: return "ask for parts with --fetch, or raise the limit it names";
+    case Code::invalid:
+      return "mend the request: nothing was done";
+    case Code::unsupported:
+      return "this store cannot do that; `headgate request STORE describe` says "
+             "what it can";
+    case Code::unauthenticated:
+      return "the gateway does not know this user or key: add it to a "
+             "service in its configuration";
+    case Code::denied:
+      return "`headgate can SERVICE STORE VERB` says which grant is missing";
+    case Code::too_large:
+      return "ask for parts with --fetch, or raise the limit it names";
     case Code::overloaded:
     case Code::unavailable:
-    case Code::draining: return "try again later; `headgate show pools` says where calls wait";
+    case Code::draining:
+      return "try again later; `headgate show pools` says where calls wait";
     case Code::queue_timeout:
-    case Code::deadline: return "give more time with --timeout";
+    case Code::deadline:
+      return "give more time with --timeout";
     case Code::transaction_expired:
-    case Code::transaction_aborted: return "begin the transaction again";
-    case Code::conflict: return "read again, then write again";
-    case Code::internal: return "this is a fault of the gateway's: its log says more";
-    default: return m.retryable ? "the same command may be sent again" : "";
+    case Code::transaction_aborted:
+      return "begin the transaction again";
+    case Code::conflict:
+      return "read again, then write again";
+    case Code::internal:
+      return "this is a fault of the gateway's: its log says more";
+    default:
+      return m.retryable ? "the same command may be sent again" : "";
   }
 }
 
@@ -55,10 +71,13 @@ Exit exit_code(Code code, Outcome outcome) {
   switch (code) {
     case Code::unavailable:
     case Code::overloaded:
-    case Code::draining: return kUnavailable;
+    case Code::draining:
+      return kUnavailable;
     case Code::deadline:
-    case Code::queue_timeout: return kDeadline;
-    default: return kRefused;
+    case Code::queue_timeout:
+      return kDeadline;
+    default:
+      return kRefused;
   }
 }
 
@@ -72,7 +91,8 @@ Millis parse_timeout(const std::string& text) {
   const auto factor = units.find(unit);
   const double ms = factor == units.end() ? 0 : number * factor->second;
   if (error != std::errc{} || !(ms >= 1) || ms > 24 * 3600e3) {
-    throw Usage("--timeout: expected a duration like 5s, 250ms or 2m, up to 24h, not '" + text + "'");
+    throw Usage("--timeout: expected a duration like 5s, 250ms or 2m, up to 24h, not '" + text +
+                "'");
   }
   return Millis(static_cast<std::int64_t>(ms));
 }
@@ -136,10 +156,12 @@ std::string explain(Code code, const ReplyMeta& m, Format format) {
     if (!m.sqlstate.empty()) e["sqlstate"] = m.sqlstate;
     if (m.vendor_code != 0) e["vendor_code"] = m.vendor_code;
     return nlohmann::ordered_json{{"error", e}}.dump(
-               -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
+               -1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) +
+           "\n";
   }
   std::string out = "headgate: " + std::string(name(code)) + ": " + m.message + "\n";
-  out += "  outcome: " + std::string(name(m.outcome)) + " (" + std::string(meaning(m.outcome)) + ")";
+  out +=
+      "  outcome: " + std::string(name(m.outcome)) + " (" + std::string(meaning(m.outcome)) + ")";
   if (m.attempts > 1) out += ", after " + std::to_string(m.attempts) + " attempts";
   if (!m.sqlstate.empty()) out += ", SQLSTATE " + m.sqlstate;
   out += "\n";

@@ -41,8 +41,8 @@ std::size_t skip_opaque(std::string_view s, std::size_t i) {
   if (c == '$' && (i == 0 || !word_character(s[i - 1]))) {
     std::size_t end = i + 1;
     while (end < s.size() && word_character(s[end])) ++end;
-    const bool tag = end < s.size() && s[end] == '$' &&
-                     (end == i + 1 || s[i + 1] < '0' || s[i + 1] > '9');
+    const bool tag =
+        end < s.size() && s[end] == '$' && (end == i + 1 || s[i + 1] < '0' || s[i + 1] > '9');
     if (tag) return after(s.substr(i, end + 1 - i), end + 1);
   }
   return i;

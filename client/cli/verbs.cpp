@@ -20,7 +20,9 @@ bool is_pairs(const Field& f) {
   return f.type == "list<[key, value]>" || f.type == "list<[field, value]>" ||
          f.type == "list<[score, member]>";
 }
-bool is_json_list(const Field& f) { return f.type == "list" || f.type == "list<doc>" || f.type == "list<any>"; }
+bool is_json_list(const Field& f) {
+  return f.type == "list" || f.type == "list<doc>" || f.type == "list<any>";
+}
 bool is_bytes(const std::string& type) { return type == "bytes" || type == "bytes or nil"; }
 
 class Words {
@@ -29,7 +31,8 @@ class Words {
 
   void pack_word(Packer& p, const Field& f, const std::string& type, const std::string& word) {
     if (type == "str") return static_cast<void>(p.pack(word));
-    if (is_bytes(type)) return static_cast<void>(p.pack(Binary{base64_ ? from_base64(word) : word}));
+    if (is_bytes(type))
+      return static_cast<void>(p.pack(Binary{base64_ ? from_base64(word) : word}));
     if (type == "bool") {
       if (word != "true" && word != "false") wrong(f, "true or false", word);
       return static_cast<void>(p.pack(word == "true"));
@@ -55,12 +58,15 @@ class Words {
       return;
     }
     // One word that is a JSON array is the list; else each word is an item.
-    if (is_json_list(f) && words.size() == 1 && words[0].find_first_not_of(" \n\t") < words[0].size() &&
+    if (is_json_list(f) && words.size() == 1 &&
+        words[0].find_first_not_of(" \n\t") < words[0].size() &&
         words[0][words[0].find_first_not_of(" \n\t")] == '[') {
       return pack_json(p, parse_json(words[0], f.name));
     }
     p.pack_array(static_cast<std::uint32_t>(words.size()));
-    const std::string item = f.type == "list<bytes>" ? "bytes" : f.type == "list<str>" ? "str" : "any";
+    const std::string item = f.type == "list<bytes>" ? "bytes"
+                             : f.type == "list<str>" ? "str"
+                                                     : "any";
     for (const std::string& w : words) pack_word(p, f, item, w);
   }
   [[nodiscard]] std::string usage() const { return "usage: " + usage_of(shape_); }
@@ -81,7 +87,8 @@ class Words {
     pack_real(p, d);
   }
   [[noreturn]] void wrong(const Field& f, std::string_view expected, const std::string& word) {
-    throw Usage(f.name + ": expected " + std::string(expected) + ", not '" + word + "'\n" + usage());
+    throw Usage(f.name + ": expected " + std::string(expected) + ", not '" + word + "'\n" +
+                usage());
   }
   const VerbShape& shape_;
   bool base64_;
@@ -153,8 +160,8 @@ VerbShape verb_shape(std::string_view kind, std::string_view verb) {
   if (found == nullptr) {
     std::string known;
     for (const std::string& v : verb_names(kind)) known += (known.empty() ? "" : " ") + v;
-    throw Usage("there is no verb '" + name + "' of kind " + std::string(kind) + "; expected one of\n" +
-                known);
+    throw Usage("there is no verb '" + name + "' of kind " + std::string(kind) +
+                "; expected one of\n" + known);
   }
   VerbShape out;
   out.name = name;
@@ -199,8 +206,10 @@ std::vector<std::uint8_t> body_of(const VerbShape& shape, const std::vector<std:
     if (const auto named = given.named.find(f.name); named != given.named.end()) {
       p.pack(f.name);
       ++count;
-      if (is_list(f)) w.pack_list(p, f, {named->second});
-      else w.pack_word(p, f, f.type, named->second);
+      if (is_list(f))
+        w.pack_list(p, f, {named->second});
+      else
+        w.pack_word(p, f, f.type, named->second);
       continue;
     }
     if (f.type == "bool") {

@@ -3,8 +3,8 @@
 //
 // The rule. The fields of a verb's body are positional in the table's order, but for its booleans;
 // a field that is a list takes all words but those that required fields after it need. Any field is
-// also an option, `--name value`; a boolean is `--name` alone. Pairs (`list<[field, value]>`) are two
-// words each. One word that begins with '{' is the whole body as JSON.
+// also an option, `--name value`; a boolean is `--name` alone. Pairs (`list<[field, value]>`) are
+// two words each. One word that begins with '{' is the whole body as JSON.
 //
 // Threads: pure functions over a constant.
 #pragma once

@@ -18,8 +18,8 @@ enum class Touch : std::uint32_t {
 
 // With named statements alone, what else a caller needs to use them.
 constexpr std::array<std::string_view, 10> kBesideStatements = {
-    "run",       "batch",   "ping",        "describe", "begin", "commit", "rollback",
-    "savepoint", "release", "rollback_to"};
+    "run",    "batch",    "ping",      "describe", "begin",
+    "commit", "rollback", "savepoint", "release",  "rollback_to"};
 
 bool holds(const std::vector<std::string>& list, std::string_view s) {
   return std::find(list.begin(), list.end(), s) != list.end();
@@ -32,12 +32,16 @@ bool begins(const std::vector<std::string>& prefixes, std::string_view s) {
 
 bool lets_touch(const Rule& r, Touch kind, std::string_view name) {
   switch (kind) {
-    case Touch::collection: return r.collections.empty() || holds(r.collections, name);
+    case Touch::collection:
+      return r.collections.empty() || holds(r.collections, name);
     case Touch::key:
-    case Touch::key_prefix: return r.key_prefixes.empty() || begins(r.key_prefixes, name);
-    case Touch::statement: return r.statements.empty() || holds(r.statements, name);
+    case Touch::key_prefix:
+      return r.key_prefixes.empty() || begins(r.key_prefixes, name);
+    case Touch::statement:
+      return r.statements.empty() || holds(r.statements, name);
     case Touch::table:
-    case Touch::verb: return true;
+    case Touch::verb:
+      return true;
   }
   return false;  // a kind that this daemon does not know
 }
@@ -81,9 +85,8 @@ bool Grant::allows(std::string_view verb, std::uint32_t kind, proto::Bytes name)
   const auto k = static_cast<Touch>(kind);
   const std::uint32_t v = table_->find(k == Touch::verb ? text : verb);
   if (rule_for(v) < 0) return false;
-  return std::any_of(rules_.begin(), rules_.end(), [&](const Rule& r) {
-    return covers(r, v) && lets_touch(r, k, text);
-  });
+  return std::any_of(rules_.begin(), rules_.end(),
+                     [&](const Rule& r) { return covers(r, v) && lets_touch(r, k, text); });
 }
 
 }  // namespace headgate::access

@@ -1,7 +1,8 @@
 // Grant is everything that one service may do on one store: the rules that configuration gives it,
 // compiled against the store's verbs. No rule: nothing is allowed.
 //
-// Owner:   Policy (a snapshot). Threads: the loop's; allows() also from where a plugin routes, which
+// Owner:   Policy (a snapshot). Threads: the loop's; allows() also from where a plugin routes,
+// which
 //          is the loop. Usage counts calls, and outlives snapshots.
 #pragma once
 #include <cstdint>
@@ -46,8 +47,7 @@ class Grant final : public Permission {
  public:
   Grant() = default;
   // usage: one a rule. The table is lent and outlives the grant.
-  Grant(const VerbTable& table, std::vector<Rule> rules,
-        std::vector<std::shared_ptr<Usage>> usage);
+  Grant(const VerbTable& table, std::vector<Rule> rules, std::vector<std::shared_ptr<Usage>> usage);
 
   // The rule that lets this verb of the store be called at all, or -1.
   [[nodiscard]] int rule_for(std::uint32_t verb) const {

@@ -58,14 +58,13 @@ Policy::Policy(PolicyInput input, UsageBook& book)
         usage.push_back(std::make_shared<Usage>());
       }
       if (!rules.empty()) {
-        grants_[service * stores + store] =
-            Grant(*at.verbs, std::move(rules), std::move(usage));
+        grants_[service * stores + store] = Grant(*at.verbs, std::move(rules), std::move(usage));
       }
     }
   }
   if (!input_.stores.empty() && input_.stores[kBuiltinStore].verbs != nullptr) {
-    own_grant_ = Grant(*input_.stores[kBuiltinStore].verbs, {own_user()},
-                       {std::make_shared<Usage>()});
+    own_grant_ =
+        Grant(*input_.stores[kBuiltinStore].verbs, {own_user()}, {std::make_shared<Usage>()});
   }
 }
 
@@ -96,7 +95,8 @@ Policy::Verdict Policy::can(std::string_view service, std::string_view store,
   const auto at = std::find_if(input_.stores.begin(), input_.stores.end(),
                                [&](const StoreInput& x) { return x.name == store; });
   if (at == input_.stores.end()) return {false, "there is no " + named("store", store)};
-  if (at->verbs == nullptr) return {false, "the plugin of " + named("store", store) + " is not loaded"};
+  if (at->verbs == nullptr)
+    return {false, "the plugin of " + named("store", store) + " is not loaded"};
   const std::uint32_t v = at->verbs->find(verb);
   if (v == NameTable::kNone) {
     return {false, named("store", store) + " offers no " + named("verb", verb)};

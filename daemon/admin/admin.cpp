@@ -103,8 +103,8 @@ void cell(proto::Writer& w, const Cell& c) {
 }  // namespace
 
 std::vector<access::Verb> verbs() {
-  return {{"ping", Access::read},    {"describe", Access::read}, {"show", Access::read},
-          {"can", Access::read},     {"reload", Access::admin},  {"drain", Access::admin},
+  return {{"ping", Access::read}, {"describe", Access::read}, {"show", Access::read},
+          {"can", Access::read},  {"reload", Access::admin},  {"drain", Access::admin},
           {"kill", Access::admin}};
 }
 
@@ -181,8 +181,8 @@ Answer Admin::show(proto::Bytes body) {
 }
 
 Answer Admin::reload(proto::Bytes body) {
-  const std::string wrong = Body(body).each(
-      [](const std::string& name, proto::Cursor&) { return unknown(name); });
+  const std::string wrong =
+      Body(body).each([](const std::string& name, proto::Cursor&) { return unknown(name); });
   if (!wrong.empty()) return refused(Code::invalid, wrong);
   const Result<Reloaded> done = operator_.reload();
   if (!done) return refused(done.error().code, done.error().message);
@@ -202,8 +202,8 @@ Answer Admin::drain(proto::Bytes body) {
   });
   if (!wrong.empty()) return refused(Code::invalid, wrong);
   if (ms && *ms > proto::kTimeoutMsMax) {
-    return refused(Code::invalid, "timeout_ms must be at most " +
-                                      std::to_string(proto::kTimeoutMsMax));
+    return refused(Code::invalid,
+                   "timeout_ms must be at most " + std::to_string(proto::kTimeoutMsMax));
   }
   operator_.drain(ms ? std::optional<Micros>(std::chrono::milliseconds(*ms)) : std::nullopt);
   return reply([](proto::Writer& w) { w.map(0); });

@@ -1,5 +1,5 @@
-// Operator is what the built-in store may see and do: snapshots by value, and the few things that an
-// operator changes. Gateway implements it; a recorder does in tests.
+// Operator is what the built-in store may see and do: snapshots by value, and the few things that
+// an operator changes. Gateway implements it; a recorder does in tests.
 //
 // Threads: the loop's.
 #pragma once

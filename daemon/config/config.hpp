@@ -42,8 +42,8 @@ struct ConfigFault {
 struct SecretSource {
   enum class From : std::uint8_t { none, systemd, file, env, command };
   From from = From::none;
-  std::string name;                   // credential, path or variable
-  std::vector<std::string> command;   // program (absolute) and arguments
+  std::string name;                  // credential, path or variable
+  std::vector<std::string> command;  // program (absolute) and arguments
   Place place;
   bool operator==(const SecretSource& o) const {
     return from == o.from && name == o.name && command == o.command;
@@ -54,8 +54,8 @@ struct SecretSource {
 struct Daemon {
   std::string listen_ipc = "/run/headgate/headgate.sock";  // "": none
   std::uint32_t ipc_mode = 0660;
-  std::string listen_tcp;                // "tcp://address:port", "": none
-  SecretSource server_key;               // CURVE secret key; needed for listen_tcp
+  std::string listen_tcp;   // "tcp://address:port", "": none
+  SecretSource server_key;  // CURVE secret key; needed for listen_tcp
   bool allow_plain_tcp_on_loopback = false;
   bool allow_env_secrets = false;
   std::string plugin_dir = "/usr/lib/headgate/plugins";
@@ -65,14 +65,14 @@ struct Daemon {
   Micros drain_timeout = std::chrono::seconds(30);
   Micros default_timeout = std::chrono::seconds(5);  // of a request that names none
   Micros timeout_max = std::chrono::hours(24);       // what a request may ask for
-  std::uint32_t clients_max = 16'384;    // the daemon takes less when RLIMIT_NOFILE says so
-  std::uint32_t calls_max = 65'536;      // inflight
+  std::uint32_t clients_max = 16'384;  // the daemon takes less when RLIMIT_NOFILE says so
+  std::uint32_t calls_max = 65'536;    // inflight
   std::uint32_t calls_per_peer_max = 4'096;
   std::uint64_t message_max = 20u << 20;
   std::uint64_t reply_max = 8u << 20;
   std::uint64_t part_max = 256u << 10;
-  std::uint64_t parked_max = 4u << 20;   // a peer
-  std::uint32_t threads_max = 64;        // connection workers over all stores
+  std::uint64_t parked_max = 4u << 20;  // a peer
+  std::uint32_t threads_max = 64;       // connection workers over all stores
 };
 
 // The numbers of a store's pools: [store_defaults], overridden in [stores.NAME]. Fields and
@@ -161,7 +161,7 @@ struct Service {
 
 // Bounds on one grant; 0: none beyond the daemon's own.
 struct Limits {
-  std::uint32_t calls_max = 0;     // at the same time
+  std::uint32_t calls_max = 0;  // at the same time
   std::uint32_t calls_per_second = 0;
   Micros timeout_max{0};
   bool operator==(const Limits&) const = default;
@@ -190,11 +190,11 @@ struct Statement {
 struct Config {
   Daemon daemon;
   Pool store_defaults;
-  std::vector<Store> stores;      // by name
-  std::vector<Service> services;  // by name
-  std::vector<Grant> grants;      // in the order of the files
-  std::vector<Statement> statements;  // by name
-  std::vector<std::string> files;     // that were read, in order
+  std::vector<Store> stores;            // by name
+  std::vector<Service> services;        // by name
+  std::vector<Grant> grants;            // in the order of the files
+  std::vector<Statement> statements;    // by name
+  std::vector<std::string> files;       // that were read, in order
   std::map<std::string, Place> set_at;  // "daemon.log_level" -> where; absent: the default
 
   [[nodiscard]] const Store* store(std::string_view name) const;

@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::string_view kBuiltIn = "headgate";
 // Of the built-in store, proto/verbs.json "admin".
-const std::vector<std::string> kAdminVerbs = {"ping", "show", "reload", "drain",
+const std::vector<std::string> kAdminVerbs = {"ping", "show", "reload",  "drain",
                                               "kill", "can",  "describe"};
 
 std::string or_nearest(const std::string& word, const std::vector<std::string>& known) {
@@ -66,10 +66,14 @@ void Reader::read_grant(const Node& table) {
   }
   if (access != nullptr) {
     const std::string& word = access->text;
-    if (access->is(Node::Kind::string) && word == "read") grant.access = Access::read;
-    else if (access->is(Node::Kind::string) && word == "write") grant.access = Access::write;
-    else if (access->is(Node::Kind::string) && word == "admin") grant.access = Access::admin;
-    else faults_.add(access->place, "grants.access: expected \"read\", \"write\" or \"admin\"");
+    if (access->is(Node::Kind::string) && word == "read")
+      grant.access = Access::read;
+    else if (access->is(Node::Kind::string) && word == "write")
+      grant.access = Access::write;
+    else if (access->is(Node::Kind::string) && word == "admin")
+      grant.access = Access::admin;
+    else
+      faults_.add(access->place, "grants.access: expected \"read\", \"write\" or \"admin\"");
   }
   if (verbs != nullptr) {
     grant.verbs = strings_at(table, "verbs", "grants");

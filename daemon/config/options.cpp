@@ -15,12 +15,18 @@ constexpr int kNestingMax = 8;
 
 std::string_view expected(Type type) {
   switch (type) {
-    case Type::str: return "a string";
-    case Type::integer: return "an integer";
-    case Type::boolean: return "true or false";
-    case Type::list: return "an array";
-    case Type::duration_ms: return "a duration like \"5s\" or \"250ms\"";
-    case Type::bytes: return "a size like \"64MiB\"";
+    case Type::str:
+      return "a string";
+    case Type::integer:
+      return "an integer";
+    case Type::boolean:
+      return "true or false";
+    case Type::list:
+      return "an array";
+    case Type::duration_ms:
+      return "a duration like \"5s\" or \"250ms\"";
+    case Type::bytes:
+      return "a size like \"64MiB\"";
   }
   return "?";
 }
@@ -28,11 +34,20 @@ std::string_view expected(Type type) {
 bool write_plain(proto::Writer& w, const Node& n, int depth) {
   if (depth > kNestingMax) return false;
   switch (n.kind) {
-    case Node::Kind::string: w.str(n.text); return true;
-    case Node::Kind::integer: w.sint(n.integer); return true;
-    case Node::Kind::real: w.real(n.real); return true;
-    case Node::Kind::flag: w.boolean(n.flag); return true;
-    case Node::Kind::time: return false;
+    case Node::Kind::string:
+      w.str(n.text);
+      return true;
+    case Node::Kind::integer:
+      w.sint(n.integer);
+      return true;
+    case Node::Kind::real:
+      w.real(n.real);
+      return true;
+    case Node::Kind::flag:
+      w.boolean(n.flag);
+      return true;
+    case Node::Kind::time:
+      return false;
     case Node::Kind::array:
       w.array(static_cast<std::uint32_t>(n.items.size()));
       return std::all_of(n.items.begin(), n.items.end(),
@@ -49,11 +64,16 @@ bool write_plain(proto::Writer& w, const Node& n, int depth) {
 
 std::string show_plain(const Node& n) {
   switch (n.kind) {
-    case Node::Kind::string: return quote(n.text);
-    case Node::Kind::integer: return std::to_string(n.integer);
-    case Node::Kind::real: return std::to_string(n.real);
-    case Node::Kind::flag: return n.flag ? "true" : "false";
-    case Node::Kind::time: return "";
+    case Node::Kind::string:
+      return quote(n.text);
+    case Node::Kind::integer:
+      return std::to_string(n.integer);
+    case Node::Kind::real:
+      return std::to_string(n.real);
+    case Node::Kind::flag:
+      return n.flag ? "true" : "false";
+    case Node::Kind::time:
+      return "";
     case Node::Kind::array: {
       std::string out = "[";
       for (const Node& i : n.items) out += (out.size() == 1 ? "" : ", ") + show_plain(i);
@@ -108,7 +128,8 @@ std::string write_option(proto::Writer& w, const Node& n, const OptionSchema& o)
     case Type::list:
       if (!n.is(Node::Kind::array) || !write_plain(w, n, 0)) return wrong;
       return {};
-    default: break;
+    default:
+      break;
   }
   const auto value = number(n, o.type);
   if (!value) return wrong;
@@ -144,8 +165,7 @@ void Reader::read_options(Store& store, const Node* table, const Place& at) {
   if (table != nullptr && !expect(*table, Node::Kind::table, section)) return;
   const Node& given = table == nullptr ? kNone : *table;
   const auto found = schemas_.find(store.plugin);
-  const PluginSchema* known =
-      found == schemas_.end() || !found->second ? nullptr : &*found->second;
+  const PluginSchema* known = found == schemas_.end() || !found->second ? nullptr : &*found->second;
 
   proto::VectorOut out;
   proto::Writer w(&out);
@@ -180,9 +200,9 @@ void Reader::read_options(Store& store, const Node* table, const Place& at) {
   if (known == nullptr) return;
   for (const OptionSchema& o : known->options) {
     if (o.required && given.find(o.name) == nullptr) {
-      faults_.add(table == nullptr ? at : table->place,
-                  section + ": " + o.name + " is missing; plugin " + quote(store.plugin) +
-                      " needs it");
+      faults_.add(
+          table == nullptr ? at : table->place,
+          section + ": " + o.name + " is missing; plugin " + quote(store.plugin) + " needs it");
     }
   }
 }

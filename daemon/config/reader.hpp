@@ -16,7 +16,7 @@
 
 namespace headgate::config {
 
-inline constexpr std::size_t kFaultsMax = 1000;  // more are not worth reading
+inline constexpr std::size_t kFaultsMax = 1000;   // more are not worth reading
 inline constexpr std::size_t kNamesMax = 10'000;  // stores, services; grants: ten times as many
 
 class Faults {
@@ -79,11 +79,11 @@ class Reader {
   const LoadOptions& options_;
   Config& config_;
   Faults& faults_;
-  std::map<std::uint32_t, std::pair<std::string, Place>> uids_;     // whose, and where
+  std::map<std::uint32_t, std::pair<std::string, Place>> uids_;  // whose, and where
   std::map<std::string, std::pair<std::string, Place>> curve_keys_;
-  std::map<std::string, std::optional<PluginSchema>> schemas_;      // nullopt: was told already
-  std::map<std::string, std::string> store_plugin_;                 // name -> plugin
-  bool stores_told_ = true;    // false: a store was refused, so a grant may name it
+  std::map<std::string, std::optional<PluginSchema>> schemas_;  // nullopt: was told already
+  std::map<std::string, std::string> store_plugin_;             // name -> plugin
+  bool stores_told_ = true;  // false: a store was refused, so a grant may name it
 };
 
 extern template void Reader::read_settings(const Node&, const std::string&,

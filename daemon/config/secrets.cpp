@@ -80,8 +80,7 @@ Answer read_file(const std::string& path, bool check_owner) {
   }
   Bytes bytes;
   while (bytes.size < sizeof bytes.data) {
-    const ssize_t n =
-        ::read(fd.get(), bytes.data + bytes.size, sizeof bytes.data - bytes.size);
+    const ssize_t n = ::read(fd.get(), bytes.data + bytes.size, sizeof bytes.data - bytes.size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return no(path + ": " + std::strerror(errno));
     if (n == 0) return bytes.secret(path);
@@ -93,8 +92,8 @@ Answer read_file(const std::string& path, bool check_owner) {
 Answer read_systemd(const std::string& name) {
   const char* directory = std::getenv("CREDENTIALS_DIRECTORY");
   if (directory == nullptr) {
-    return no("credential '" + name +
-              "' is not there: the unit needs LoadCredential=" + name + ":/path/to/the/secret");
+    return no("credential '" + name + "' is not there: the unit needs LoadCredential=" + name +
+              ":/path/to/the/secret");
   }
   // systemd made the directory for this process alone, with its own modes.
   return read_file(std::string(directory) + "/" + name, false);
@@ -176,9 +175,12 @@ Answer run_command(const std::vector<std::string>& command) {
 
 tl::expected<Secret, std::string> read_secret(const SecretSource& source) {
   switch (source.from) {
-    case SecretSource::From::none: return no("no secret is configured");
-    case SecretSource::From::systemd: return read_systemd(source.name);
-    case SecretSource::From::file: return read_file(source.name, true);
+    case SecretSource::From::none:
+      return no("no secret is configured");
+    case SecretSource::From::systemd:
+      return read_systemd(source.name);
+    case SecretSource::From::file:
+      return read_file(source.name, true);
     case SecretSource::From::env: {
       const char* value = std::getenv(source.name.c_str());
       if (value == nullptr || *value == '\0') {
@@ -186,7 +188,8 @@ tl::expected<Secret, std::string> read_secret(const SecretSource& source) {
       }
       return Secret(std::string(value));
     }
-    case SecretSource::From::command: return run_command(source.command);
+    case SecretSource::From::command:
+      return run_command(source.command);
   }
   return no("no secret is configured");
 }

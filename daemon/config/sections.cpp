@@ -89,8 +89,9 @@ void Reader::check_daemon() {
                   "daemon.listen_tcp: expected a server_key beside it (make one with `headgate "
                   "keygen`), or allow_plain_tcp_on_loopback = true");
     } else if (address && !address->loopback) {
-      faults_.add(at("listen_tcp"), "daemon.listen_tcp: without server_key only a loopback "
-                                    "address may be listened on");
+      faults_.add(at("listen_tcp"),
+                  "daemon.listen_tcp: without server_key only a loopback "
+                  "address may be listened on");
     }
   }
   if (d.allow_plain_tcp_on_loopback && d.server_key.from != SecretSource::From::none) {
@@ -99,14 +100,14 @@ void Reader::check_daemon() {
                 "expected one of the two");
   }
   if (d.default_timeout > d.timeout_max) {
-    faults_.add(blame("default_timeout", "timeout_max"),
-                "daemon.default_timeout: expected at most timeout_max, " +
-                    format_duration(d.timeout_max));
+    faults_.add(
+        blame("default_timeout", "timeout_max"),
+        "daemon.default_timeout: expected at most timeout_max, " + format_duration(d.timeout_max));
   }
   if (d.calls_per_peer_max > d.calls_max) {
-    faults_.add(blame("calls_per_peer_max", "calls_max"),
-                "daemon.calls_per_peer_max: expected at most calls_max, " +
-                    std::to_string(d.calls_max));
+    faults_.add(
+        blame("calls_per_peer_max", "calls_max"),
+        "daemon.calls_per_peer_max: expected at most calls_max, " + std::to_string(d.calls_max));
   }
   if (d.part_max > d.reply_max) {
     faults_.add(blame("part_max", "reply_max"),
@@ -124,9 +125,9 @@ void Reader::check_pool(const Pool& p, const std::string& prefix, const Node& ta
     if (good) return;
     const Node* n = table.find(least);
     if (n == nullptr) n = table.find(most);
-    faults_.add(n == nullptr ? table.place : n->key_place,
-                prefix + "." + std::string(least) + ": expected at most " + std::string(most) +
-                    ", " + bound);
+    faults_.add(n == nullptr ? table.place : n->key_place, prefix + "." + std::string(least) +
+                                                               ": expected at most " +
+                                                               std::string(most) + ", " + bound);
   };
   order(p.connections_min <= p.connections_max, "connections_min", "connections_max",
         std::to_string(p.connections_max));
@@ -195,8 +196,7 @@ void Reader::read_services(const Node& table) {
     return faults_.add(table.place, "more than " + std::to_string(kNamesMax) + " services");
   }
   for (const auto& [name, value] : table.entries) {
-    if (good_name(name, value, "service") &&
-        expect(value, Node::Kind::table, "services." + name)) {
+    if (good_name(name, value, "service") && expect(value, Node::Kind::table, "services." + name)) {
       read_service(name, value);
     }
   }
@@ -245,14 +245,15 @@ void Reader::read_uid(Service& service, const Node& item) {
                                        std::string(name(item.kind)));
   }
   if (*uid == kOverflowUid) {
-    return faults_.add(item.place, path + ": uid 65534 stands for every unmapped user and cannot "
-                                          "be a service");
+    return faults_.add(item.place, path +
+                                       ": uid 65534 stands for every unmapped user and cannot "
+                                       "be a service");
   }
   const auto [there, fresh] = uids_.try_emplace(*uid, service.name, item.place);
   if (!fresh) {
-    return faults_.add(item.place, path + ": uid " + std::to_string(*uid) +
-                                       " is already service " + quote(there->second.first) +
-                                       " at " + there->second.second.file_line());
+    return faults_.add(item.place, path + ": uid " + std::to_string(*uid) + " is already service " +
+                                       quote(there->second.first) + " at " +
+                                       there->second.second.file_line());
   }
   service.uids.push_back(*uid);
 }
@@ -260,8 +261,9 @@ void Reader::read_uid(Service& service, const Node& item) {
 void Reader::read_curve_key(Service& service, const Node& item) {
   const std::string path = "services." + service.name + ".curve_keys";
   if (!item.is(Node::Kind::string) || !is_z85_key(item.text)) {
-    return faults_.add(item.place, path + ": expected a public key of 40 Z85 characters, as "
-                                          "`headgate keygen` prints it");
+    return faults_.add(item.place, path +
+                                       ": expected a public key of 40 Z85 characters, as "
+                                       "`headgate keygen` prints it");
   }
   const auto [there, fresh] = curve_keys_.try_emplace(item.text, service.name, item.place);
   if (!fresh) {

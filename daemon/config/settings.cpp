@@ -181,10 +181,14 @@ struct Render {
 
 std::string bound(Unit unit, double v) {
   switch (unit) {
-    case Unit::duration: return format_duration(Micros(static_cast<std::int64_t>(v)));
-    case Unit::size: return format_size(static_cast<std::uint64_t>(v));
-    case Unit::ratio: return render_ratio(v);
-    default: return render_number(unit, static_cast<std::uint64_t>(v));
+    case Unit::duration:
+      return format_duration(Micros(static_cast<std::int64_t>(v)));
+    case Unit::size:
+      return format_size(static_cast<std::uint64_t>(v));
+    case Unit::ratio:
+      return render_ratio(v);
+    default:
+      return render_number(unit, static_cast<std::uint64_t>(v));
   }
 }
 

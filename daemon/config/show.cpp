@@ -52,8 +52,8 @@ class Shower {
 
 bool same(const Grant& a, const Grant& b) {
   return a.service == b.service && a.store == b.store && a.access == b.access &&
-         a.verbs == b.verbs && a.collections == b.collections &&
-         a.key_prefixes == b.key_prefixes && a.statements == b.statements && a.limits == b.limits;
+         a.verbs == b.verbs && a.collections == b.collections && a.key_prefixes == b.key_prefixes &&
+         a.statements == b.statements && a.limits == b.limits;
 }
 
 class Differ {

@@ -39,7 +39,8 @@ std::uint32_t too_dotted(std::string_view text) {
     const std::string_view line = text.substr(at, end - at);
     const std::size_t first = line.find_first_not_of(" \t");
     const bool comment = first != std::string_view::npos && line[first] == '#';
-    if (!comment && static_cast<std::size_t>(std::count(line.begin(), line.end(), '.')) > kDotsMax) {
+    if (!comment &&
+        static_cast<std::size_t>(std::count(line.begin(), line.end(), '.')) > kDotsMax) {
       return number;
     }
     at = end + 1;
@@ -120,8 +121,8 @@ bool doubted(std::string_view text) {
   return false;
 }
 
-// Where the parser gave up without saying so: it reads from front to back, so the shortest beginning
-// of the text that it doubts ends there.
+// Where the parser gave up without saying so: it reads from front to back, so the shortest
+// beginning of the text that it doubts ends there.
 Place place_of_doubt(std::string_view text, const std::string& file) {
   std::size_t good = 0;
   std::size_t bad = text.size();
@@ -143,27 +144,33 @@ const Node* Node::find(std::string_view key) const {
   }
   return nullptr;
 }
-Node* Node::find(std::string_view key) {
-  return const_cast<Node*>(std::as_const(*this).find(key));
-}
+Node* Node::find(std::string_view key) { return const_cast<Node*>(std::as_const(*this).find(key)); }
 
 std::string_view name(Node::Kind kind) {
   switch (kind) {
-    case Node::Kind::string: return "a string";
-    case Node::Kind::integer: return "an integer";
-    case Node::Kind::real: return "a float";
-    case Node::Kind::flag: return "a boolean";
-    case Node::Kind::time: return "a date or time";
-    case Node::Kind::array: return "an array";
-    case Node::Kind::table: return "a table";
+    case Node::Kind::string:
+      return "a string";
+    case Node::Kind::integer:
+      return "an integer";
+    case Node::Kind::real:
+      return "a float";
+    case Node::Kind::flag:
+      return "a boolean";
+    case Node::Kind::time:
+      return "a date or time";
+    case Node::Kind::array:
+      return "an array";
+    case Node::Kind::table:
+      return "a table";
   }
   return "?";
 }
 
 tl::expected<Node, ConfigFault> parse_tree(std::string_view text, const std::string& file) {
   if (const std::uint32_t line = too_dotted(text)) {
-    return tl::make_unexpected(ConfigFault{
-        Place{file, line, 1}, "has more than " + std::to_string(kDotsMax) + " dots; split the line"});
+    return tl::make_unexpected(
+        ConfigFault{Place{file, line, 1},
+                    "has more than " + std::to_string(kDotsMax) + " dots; split the line"});
   }
   try {
     return convert(toml::parse(text, std::string_view(file)), file);

@@ -34,17 +34,27 @@ std::string literal_secret(const std::string& path, std::string_view key) {
 std::string_view expected_words(Unit unit) {
   switch (unit) {
     case Unit::text:
-    case Unit::path: return "a string";
-    case Unit::address: return "an address like \"tcp://0.0.0.0:7733\" or \"tcp://[::1]:7733\"";
-    case Unit::flag: return "true or false";
-    case Unit::count: return "an integer";
-    case Unit::size: return "a size like \"64MiB\" (B, KiB, MiB, GiB)";
-    case Unit::duration: return "a duration like \"5s\" or \"250ms\" (us, ms, s, m, h, d)";
-    case Unit::ratio: return "a number";
-    case Unit::level: return "one of \"debug\", \"info\", \"warn\", \"error\"";
-    case Unit::mode: return "a mode like \"0660\"";
-    case Unit::secret: return "where the secret is: { systemd = \"NAME\" }, { file = \"/path\" }, "
-                              "{ command = [\"/path/program\"] } or { env = \"NAME\" }";
+    case Unit::path:
+      return "a string";
+    case Unit::address:
+      return "an address like \"tcp://0.0.0.0:7733\" or \"tcp://[::1]:7733\"";
+    case Unit::flag:
+      return "true or false";
+    case Unit::count:
+      return "an integer";
+    case Unit::size:
+      return "a size like \"64MiB\" (B, KiB, MiB, GiB)";
+    case Unit::duration:
+      return "a duration like \"5s\" or \"250ms\" (us, ms, s, m, h, d)";
+    case Unit::ratio:
+      return "a number";
+    case Unit::level:
+      return "one of \"debug\", \"info\", \"warn\", \"error\"";
+    case Unit::mode:
+      return "a mode like \"0660\"";
+    case Unit::secret:
+      return "where the secret is: { systemd = \"NAME\" }, { file = \"/path\" }, "
+             "{ command = [\"/path/program\"] } or { env = \"NAME\" }";
   }
   return "?";
 }
@@ -197,13 +207,11 @@ void Reader::read_number(const Node& v, const std::string& path, Unit unit, doub
   }
   if (!n) return faults_.add(v.place, not_this(path, unit, v));
   if (*n < min || *n > max) {
-    const std::string value =
-        v.is(Node::Kind::string) ? v.text
-        : v.is(Node::Kind::integer)
-            ? std::to_string(v.integer)
-            : std::to_string(v.real);
-    return faults_.add(v.place, path + ": " + value + " is out of range, expected " +
-                                    range_text(unit, min, max));
+    const std::string value = v.is(Node::Kind::string)    ? v.text
+                              : v.is(Node::Kind::integer) ? std::to_string(v.integer)
+                                                          : std::to_string(v.real);
+    return faults_.add(
+        v.place, path + ": " + value + " is out of range, expected " + range_text(unit, min, max));
   }
   into = *n;
 }
@@ -240,13 +248,14 @@ void Reader::read_source(const Node& value, const std::string& path, SecretSourc
   if (!expect(v, Node::Kind::string, path + "." + key)) return;
   const bool in_path = key == "systemd" && v.text.find('/') != std::string::npos;
   if (v.text.empty() || in_path) {
-    return faults_.add(v.place, path + "." + key + ": expected a " +
-                                    (key == "file" ? "path" : "name"));
+    return faults_.add(v.place,
+                       path + "." + key + ": expected a " + (key == "file" ? "path" : "name"));
   }
   if (key == "env" && !config_.daemon.allow_env_secrets) {
-    return faults_.add(v.place, path + ": secrets from the environment need "
-                                       "daemon.allow_env_secrets = true (other programs can "
-                                       "often read it; prefer systemd or file)");
+    return faults_.add(v.place, path +
+                                    ": secrets from the environment need "
+                                    "daemon.allow_env_secrets = true (other programs can "
+                                    "often read it; prefer systemd or file)");
   }
   into.name = key == "file" ? absolute(v.text, v.place) : v.text;
   into.from = key == "systemd" ? SecretSource::From::systemd

@@ -65,15 +65,15 @@ struct Call : Hook<InflightTag>, Hook<PeerTag>, Hook<QueueTag> {
   std::string_view verb;
   std::string_view store;
   proto::Bytes body;
-  std::string_view key;    // idempotency
+  std::string_view key;  // idempotency
   std::string_view trace;
-  std::uint64_t tx = 0;    // the begin this call belongs to (the caller's id), 0: none
+  std::uint64_t tx = 0;  // the begin this call belongs to (the caller's id), 0: none
   std::uint64_t fetch = 0;
   std::uint64_t credit = 0;  // parts the client takes: highest sequence number
   bool read_only = false;
   bool idempotent = false;
-  bool upload = false;     // the verb takes data frames
-  bool waits = false;      // the verb waits by nature
+  bool upload = false;            // the verb takes data frames
+  bool waits = false;             // the verb waits by nature
   Access access = Access::write;  // of the pool it goes to
 
   // Time
@@ -95,8 +95,8 @@ struct Answer {
   Outcome outcome = Outcome::applied;
   bool retryable = false;
   std::uint32_t retry_after_ms = 0;
-  Fault fault;        // message, sqlstate, vendor_code, detail when code != ok
-  ReplyBuffer body;   // empty: nil
+  Fault fault;       // message, sqlstate, vendor_code, detail when code != ok
+  ReplyBuffer body;  // empty: nil
   bool has_rows_affected = false;
   bool has_last_id = false;
   std::int64_t rows_affected = 0;

@@ -1,5 +1,5 @@
-// Frames is what dispatch sees of the transport: send to a peer, or cut it off. Receiver is what the
-// transport sees of dispatch.
+// Frames is what dispatch sees of the transport: send to a peer, or cut it off. Receiver is what
+// the transport sees of dispatch.
 //
 // Threads: the loop's. Frames is implemented by transport/frontend, by a recorder in tests;
 // Receiver by dispatch/dispatcher.

@@ -1,6 +1,7 @@
 // List is an intrusive doubly linked list: a state is the list that an object is in.
 //
-// An object derives from Hook<Tag> once for each list it can be in at a time. The list does not own.
+// An object derives from Hook<Tag> once for each list it can be in at a time. The list does not
+// own.
 #pragma once
 #include <cassert>
 #include <cstddef>

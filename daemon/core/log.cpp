@@ -115,11 +115,21 @@ void append_fields(std::string& out, Level level, std::string_view event, Log::F
     append_key(out, f.key);
     out += '=';
     switch (f.kind) {
-      case LogField::Kind::text: append_text(out, f.text); break;
-      case LogField::Kind::integer: append_number(out, f.integer); break;
-      case LogField::Kind::natural: append_number(out, f.natural); break;
-      case LogField::Kind::real: append_number(out, f.real); break;
-      case LogField::Kind::flag: out += f.integer != 0 ? "true" : "false"; break;
+      case LogField::Kind::text:
+        append_text(out, f.text);
+        break;
+      case LogField::Kind::integer:
+        append_number(out, f.integer);
+        break;
+      case LogField::Kind::natural:
+        append_number(out, f.natural);
+        break;
+      case LogField::Kind::real:
+        append_number(out, f.real);
+        break;
+      case LogField::Kind::flag:
+        out += f.integer != 0 ? "true" : "false";
+        break;
     }
   }
 }

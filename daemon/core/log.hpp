@@ -40,14 +40,14 @@ struct LogField {
   enum class Kind : std::uint8_t { text, integer, natural, real, flag };
 
   template <class T>
-    requires std::convertible_to<T, std::string_view>
-  LogField(std::string_view k, const T& v) : key(k), kind(Kind::text), text(v) {}
+  requires std::convertible_to<T, std::string_view> LogField(std::string_view k, const T& v)
+      : key(k), kind(Kind::text), text(v) {}
   LogField(std::string_view k, bool v) : key(k), kind(Kind::flag), integer(v) {}
   template <std::signed_integral T>
   LogField(std::string_view k, T v) : key(k), kind(Kind::integer), integer(v) {}
   template <std::unsigned_integral T>
-    requires(!std::same_as<T, bool>)
-  LogField(std::string_view k, T v) : key(k), kind(Kind::natural), natural(v) {}
+  requires(!std::same_as<T, bool>) LogField(std::string_view k, T v)
+      : key(k), kind(Kind::natural), natural(v) {}
   template <std::floating_point T>
   LogField(std::string_view k, T v) : key(k), kind(Kind::real), real(v) {}
 
@@ -72,16 +72,15 @@ class Log {
   [[nodiscard]] Level level() const {
     return static_cast<Level>(level_.load(std::memory_order_relaxed));
   }
-  void set_level(Level l) {
-    level_.store(static_cast<std::uint8_t>(l), std::memory_order_relaxed);
-  }
+  void set_level(Level l) { level_.store(static_cast<std::uint8_t>(l), std::memory_order_relaxed); }
 
   void debug(std::string_view event, Fields f = {}) { event_at(Level::debug, event, f); }
   void info(std::string_view event, Fields f = {}) { event_at(Level::info, event, f); }
   void warn(std::string_view event, Fields f = {}) { event_at(Level::warn, event, f); }
   void error(std::string_view event, Fields f = {}) { event_at(Level::error, event, f); }
   void event_at(Level l, std::string_view event, Fields f = {}) {
-    if (enabled(l)) [[unlikely]] write(l, event, f);
+    if (enabled(l)) [[unlikely]]
+      write(l, event, f);
   }
 
   // Waits until everything said so far has left the process.
@@ -114,8 +113,8 @@ std::string logfmt(Level level, std::string_view event, Log::Fields fields);
 
 struct LogSettings {
   Level level = Level::info;
-  int fd = 2;                     // where lines go
-  bool journald = false;          // put `<6>` in front, no time of our own: config::is_journal()
+  int fd = 2;                      // where lines go
+  bool journald = false;           // put `<6>` in front, no time of our own: config::is_journal()
   std::size_t queue_lines = 8192;  // lines that may wait for the sink thread
 };
 

@@ -34,8 +34,8 @@ class Task {
   virtual ~Task() = default;
   virtual void run() = 0;
 
-  std::atomic<Task*> next_{nullptr};    // the loop's
-  std::atomic<bool> queued_{false};     // set by post/defer, cleared just before run()
+  std::atomic<Task*> next_{nullptr};  // the loop's
+  std::atomic<bool> queued_{false};   // set by post/defer, cleared just before run()
 };
 
 class Watcher {
@@ -58,7 +58,7 @@ class Loop : public Clock {
   virtual void arm(Timer& t, TimePoint at) = 0;  // moves it if armed already
   virtual void disarm(Timer& t) = 0;
   virtual void watch(Watcher& w, int fd, std::uint32_t events) = 0;  // events 0: stop watching
-  virtual void post(Task& t) = 0;   // any thread
+  virtual void post(Task& t) = 0;                                    // any thread
   virtual void defer(Task& t) = 0;  // the end of this turn, after new work was taken in
 };
 

@@ -16,7 +16,13 @@ using proto::Outcome;
 
 // What would help, as the plugin ABI's HG_RETRY_* (same numbers).
 enum class Retry : std::uint8_t {
-  never, same_connection, new_connection, other_endpoint, reroute, backoff, wait
+  never,
+  same_connection,
+  new_connection,
+  other_endpoint,
+  reroute,
+  backoff,
+  wait
 };
 
 struct Fault {
@@ -27,8 +33,8 @@ struct Fault {
   std::uint32_t retry_after_ms = 0;
   std::int32_t vendor_code = 0;
   std::string sqlstate;
-  bool breaker = false;           // counts toward the endpoint's breaker
-  std::uint64_t wait_token = 0;   // Retry::wait
+  bool breaker = false;              // counts toward the endpoint's breaker
+  std::uint64_t wait_token = 0;      // Retry::wait
   std::vector<std::uint8_t> detail;  // one msgpack value, or empty
 };
 

@@ -28,8 +28,7 @@ class Secret {
   Secret() = default;
   // Takes the text over and wipes where it came from.
   explicit Secret(std::string&& text) : Secret(std::string_view(text), 0) { wipe(text); }
-  Secret(Secret&& o) noexcept
-      : bytes_(std::move(o.bytes_)), size_(std::exchange(o.size_, 0)) {}
+  Secret(Secret&& o) noexcept : bytes_(std::move(o.bytes_)), size_(std::exchange(o.size_, 0)) {}
   Secret& operator=(Secret&& o) noexcept {
     if (this != &o) {
       forget();

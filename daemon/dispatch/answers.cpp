@@ -45,8 +45,8 @@ void Dispatcher::reply(PeerId peer, std::uint64_t id, const Refused& why) {
   proto::Meta m;
   m.outcome = Outcome::not_sent;
   m.message = why.message;
-  m.retryable = why.code == Code::overloaded || why.code == Code::draining ||
-                why.code == Code::queue_timeout;
+  m.retryable =
+      why.code == Code::overloaded || why.code == Code::draining || why.code == Code::queue_timeout;
   m.retry_after_ms = why.retry_after_ms;
   Head head;
   proto::encode_reply_head(head.writer, id, why.code, m);

@@ -80,8 +80,7 @@ void Dispatcher::on_frame(PeerId peer, Frame frame) {
   PeerState* p = state(peer);
   if (p == nullptr) return;
   RequestBytes* bytes = bytes_.take(std::move(frame));
-  const auto message =
-      proto::decode(bytes->frame.bytes(), proto::From::client, settings_.limits);
+  const auto message = proto::decode(bytes->frame.bytes(), proto::From::client, settings_.limits);
   if (!message) {
     refuse_frame(*p, message.error());
     release(bytes);

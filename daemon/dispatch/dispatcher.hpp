@@ -101,7 +101,7 @@ class Dispatcher final : public Receiver, public Answers {
     PeerId id = 0;  // 0: nobody
     bool greeted = false;
     bool pongs = false;
-    bool own = false;  // our own Unix user
+    bool own = false;             // our own Unix user
     std::uint8_t unanswered = 0;  // pings
     std::uint32_t service = 0;
     std::uint32_t pid = 0;

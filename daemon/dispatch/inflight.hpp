@@ -1,5 +1,5 @@
-// Inflight is the calls that are not answered yet: a slab of them, found by their own id (`kill`) or
-// by peer and request id (cancel, credit, data, and a second request with the same id).
+// Inflight is the calls that are not answered yet: a slab of them, found by their own id (`kill`)
+// or by peer and request id (cancel, credit, data, and a second request with the same id).
 //
 // Owner:     Dispatcher. Threads: the loop's.
 // Invariant: a call is here from its admission to its answer; size() <= calls_max. A number of an

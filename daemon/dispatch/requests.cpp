@@ -1,4 +1,5 @@
-// A request's way in: hello said? store and verb known? granted? time left? room? Then it is a call.
+// A request's way in: hello said? store and verb known? granted? time left? room? Then it is a
+// call.
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -100,9 +101,8 @@ void Dispatcher::on_request(PeerState& p, const proto::Request& f, RequestBytes*
     return refuse(Code::not_found, "there is no store `" + std::string(f.store) + "`");
   }
   StoreEntry& store = *stores_[at];
-  const access::Grant& grant = p.own && at == access::kBuiltinStore
-                                   ? policy_->own_grant()
-                                   : policy_->grant(p.service, at);
+  const access::Grant& grant =
+      p.own && at == access::kBuiltinStore ? policy_->own_grant() : policy_->grant(p.service, at);
   if (grant.empty()) {
     return refuse(Code::denied, "no grant on the store `" + std::string(f.store) + "`");
   }

@@ -54,27 +54,25 @@ UvLoop::UvLoop() : uv_(std::make_unique<Uv>()), now_(clock_now()) {
   uv_idle_init(&uv_->loop, &uv_->idle);
   uv_timer_init(&uv_->loop, &uv_->timer);
   uv_async_init(&uv_->loop, &uv_->async, [](uv_async_t*) {});
-  uv_prepare_start(&uv_->prepare, [](uv_prepare_t* h) {
-    static_cast<UvLoop*>(h->loop->data)->before_sleep();
-  });
-  uv_check_start(&uv_->check, [](uv_check_t* h) {
-    static_cast<UvLoop*>(h->loop->data)->woke();
-  });
+  uv_prepare_start(&uv_->prepare,
+                   [](uv_prepare_t* h) { static_cast<UvLoop*>(h->loop->data)->before_sleep(); });
+  uv_check_start(&uv_->check, [](uv_check_t* h) { static_cast<UvLoop*>(h->loop->data)->woke(); });
 }
 
 UvLoop::~UvLoop() {
-  uv_walk(&uv_->loop,
-          [](uv_handle_t* h, void*) {
-            if (uv_is_closing(h) != 0) return;
-            if (h->type == UV_POLL) {
-              auto* w = reinterpret_cast<Watch*>(h);
-              w->watcher->handle_ = nullptr;
-              uv_close(h, [](uv_handle_t* closed) { delete reinterpret_cast<Watch*>(closed); });
-            } else {
-              uv_close(h, nullptr);
-            }
-          },
-          nullptr);
+  uv_walk(
+      &uv_->loop,
+      [](uv_handle_t* h, void*) {
+        if (uv_is_closing(h) != 0) return;
+        if (h->type == UV_POLL) {
+          auto* w = reinterpret_cast<Watch*>(h);
+          w->watcher->handle_ = nullptr;
+          uv_close(h, [](uv_handle_t* closed) { delete reinterpret_cast<Watch*>(closed); });
+        } else {
+          uv_close(h, nullptr);
+        }
+      },
+      nullptr);
   uv_prepare_stop(&uv_->prepare);
   uv_check_stop(&uv_->check);
   uv_run(&uv_->loop, UV_RUN_DEFAULT);
@@ -110,8 +108,8 @@ void UvLoop::on_signal(int signal, Task& task) {
 
 void UvLoop::watch(Watcher& w, int fd, std::uint32_t events) {
   auto* old = static_cast<Watch*>(w.handle_);
-  const int wanted = ((events & kReadable) != 0 ? UV_READABLE : 0) |
-                     ((events & kWritable) != 0 ? UV_WRITABLE : 0);
+  const int wanted =
+      ((events & kReadable) != 0 ? UV_READABLE : 0) | ((events & kWritable) != 0 ? UV_WRITABLE : 0);
   if (old != nullptr && (wanted == 0 || old->fd != fd)) {
     uv_poll_stop(&old->poll);
     uv_close(reinterpret_cast<uv_handle_t*>(&old->poll),
@@ -240,7 +238,8 @@ void UvLoop::set_sleep() {
   wake_at_ = timers_.first();
   uv_update_time(&uv_->loop);
   const std::int64_t us = std::max<std::int64_t>(0, (wake_at_ - now_).count());
-  uv_timer_start(&uv_->timer, [](uv_timer_t*) {}, static_cast<std::uint64_t>(us + 999) / 1000, 0);
+  uv_timer_start(
+      &uv_->timer, [](uv_timer_t*) {}, static_cast<std::uint64_t>(us + 999) / 1000, 0);
 }
 
 }  // namespace headgate

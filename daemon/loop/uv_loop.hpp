@@ -56,9 +56,9 @@ class UvLoop final : public Loop {
   struct Uv;     // libuv's handles
   struct Watch;  // one watched descriptor
   struct Signal;
-  void woke();            // after libuv has polled
+  void woke();  // after libuv has polled
   void before_sleep();
-  void work();            // posts, timers, intake, deferred
+  void work();  // posts, timers, intake, deferred
   bool run_posted();
   void run_deferred();
   void set_sleep();

@@ -93,7 +93,8 @@ void BlockingLink::CloseDue::deliver() {
 }
 
 void BlockingLink::settled() {
-  if (!closing_ || closed_ || worker_ != nullptr || !open_.empty() || close_due_.link != nullptr) return;
+  if (!closing_ || closed_ || worker_ != nullptr || !open_.empty() || close_due_.link != nullptr)
+    return;
   closed_ = true;
   drop_cancels();
   if (events() != nullptr) events()->closed(ticket_);
@@ -113,11 +114,13 @@ void BlockingLink::give_up(bool /*all*/) {
     stop_sinks(s);
   });
   for (Slot* s : held) {
-    if (host().complete_for(*s, s->id, Phase::queued,
-                            gone(Code::unavailable, Outcome::not_sent, "the connection's worker hangs"), true))
+    if (host().complete_for(
+            *s, s->id, Phase::queued,
+            gone(Code::unavailable, Outcome::not_sent, "the connection's worker hangs"), true))
       continue;
     host().complete_for(*s, s->id, Phase::running,
-                        gone(Code::deadline, Outcome::unknown, "the store did not come back after it was told to stop"),
+                        gone(Code::deadline, Outcome::unknown,
+                             "the store did not come back after it was told to stop"),
                         true);
   }
   host().inbox().wake();

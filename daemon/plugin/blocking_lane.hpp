@@ -1,12 +1,14 @@
-// BlockingLink drives one connection of a blocking lane: a Worker thread that may wait for the store,
-// a ring towards it, and the inbox back.
+// BlockingLink drives one connection of a blocking lane: a Worker thread that may wait for the
+// store, a ring towards it, and the inbox back.
 //
 // Owner:   the pool owns the link; link and thread own the worker together, and a worker that does
 //          not come back is owned by the Host until it does. Threads: the link on the loop; a
 //          Worker's ring has one producer (the loop) and one consumer (its thread).
-// Holds:   all that was submitted in one turn costs at most one wake of the worker, which takes it in
+// Holds:   all that was submitted in one turn costs at most one wake of the worker, which takes it
+// in
 //          conn_submits of up to max_batch; all that it completes before the loop looks costs at
-//          most one wake of the loop. Every operation is completed before the worker takes the next.
+//          most one wake of the loop. Every operation is completed before the worker takes the
+//          next.
 #pragma once
 #include <atomic>
 #include <condition_variable>
@@ -31,9 +33,9 @@ class Worker final : public std::enable_shared_from_this<Worker> {
 
   // The loop's.
   void start(BlockingLink* link);
-  void push(Slot& s);           // REQUIRES: fewer than max_inflight are in it
-  void wake();                  // after the last push
-  void close();                 // what it has not begun ends as not_sent; then the thread ends
+  void push(Slot& s);  // REQUIRES: fewer than max_inflight are in it
+  void wake();         // after the last push
+  void close();        // what it has not begun ends as not_sent; then the thread ends
   void join() { thread_.join(); }
   // Gives its thread up for lost; the slots stay out of circulation until it is back.
   void write_off(std::vector<Slot*> held);
@@ -59,12 +61,12 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   const LaneInfo& lane_;
   const std::string label_;
   hg_connection* const connection_;
-  BlockingLink* link_ = nullptr;   // the loop's; null once it was written off
-  std::vector<Slot*> held_;        // the loop's
+  BlockingLink* link_ = nullptr;  // the loop's; null once it was written off
+  std::vector<Slot*> held_;       // the loop's
   std::thread thread_;
   Ended ended_;
 
-  std::vector<Slot*> ring_;        // a power of two
+  std::vector<Slot*> ring_;            // a power of two
   std::vector<const hg_call*> calls_;  // the worker's: the batch at hand
   std::vector<Slot*> slots_;
   std::vector<hg_op> ops_;
@@ -74,7 +76,7 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   std::atomic<bool> closing_{false};
   std::atomic<bool> broken_{false};  // the plugin said so: nothing more is given to it
 
-  std::mutex mutex_;               // cancels against close
+  std::mutex mutex_;  // cancels against close
   std::condition_variable no_cancels_;
   std::uint32_t cancels_ = 0;
   bool closed_ = false;
@@ -82,7 +84,8 @@ class Worker final : public std::enable_shared_from_this<Worker> {
 
 class BlockingLink final : public LaneLink, private Watcher {
  public:
-  // fd: what to watch while nothing runs, or -1. REQUIRES: a thread was taken from the host's budget.
+  // fd: what to watch while nothing runs, or -1. REQUIRES: a thread was taken from the host's
+  // budget.
   BlockingLink(std::shared_ptr<StoreCore> core, const OpenRequest& request,
                hg_connection* connection, int fd);
   ~BlockingLink() override;

@@ -24,10 +24,9 @@ std::string in(std::string_view where, std::string_view what) {
 }
 
 bool word(std::string_view s) {
-  return !s.empty() && s.size() <= proto::kNameMax &&
-         std::all_of(s.begin(), s.end(), [](char c) {
-           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
-         });
+  return !s.empty() && s.size() <= proto::kNameMax && std::all_of(s.begin(), s.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-';
+  });
 }
 
 // Reads a map whose keys are known; f is called at each value and must read exactly it.
@@ -149,8 +148,7 @@ LaneInfo read_lane(Cursor& c, const std::string& where) {
   if (!word(l.name)) throw Wrong{in(where, "`name` must be a word of a-z, 0-9, _ and -")};
   if (!has_model) throw Wrong{in(where, "has no `model`")};
   l.connections_max = std::max(l.connections_max, l.connections);
-  if (l.max_batch > l.max_inflight)
-    throw Wrong{in(where, "`max_batch` is above `max_inflight`")};
+  if (l.max_batch > l.max_inflight) throw Wrong{in(where, "`max_batch` is above `max_inflight`")};
   return l;
 }
 
@@ -211,9 +209,12 @@ void each_item(Cursor& c, const std::string& where, std::uint32_t max, F&& f) {
 void check_functions(const Description& d, const hg_plugin& p) {
   for (const LaneInfo& l : d.lanes) {
     const std::string where = "lane `" + l.name + "`";
-    if (l.event && p.conn_io == nullptr) throw Wrong{in(where, "is an event lane, and the plugin has no conn_io")};
-    if (l.lease && p.conn_reset == nullptr) throw Wrong{in(where, "leases, and the plugin has no conn_reset")};
-    if (l.cancel && p.conn_cancel == nullptr) throw Wrong{in(where, "cancels, and the plugin has no conn_cancel")};
+    if (l.event && p.conn_io == nullptr)
+      throw Wrong{in(where, "is an event lane, and the plugin has no conn_io")};
+    if (l.lease && p.conn_reset == nullptr)
+      throw Wrong{in(where, "leases, and the plugin has no conn_reset")};
+    if (l.cancel && p.conn_cancel == nullptr)
+      throw Wrong{in(where, "cancels, and the plugin has no conn_cancel")};
   }
 }
 
@@ -228,7 +229,8 @@ void unique(const std::vector<T>& all, std::string_view what, F&& name_of) {
 Description read(Bytes map, const hg_plugin& plugin) {
   if (map.data() == nullptr || map.empty()) throw Wrong{"describe returned nothing"};
   if (map.size() > kDescribeBytesMax) throw Wrong{"describe is longer than 1 MiB"};
-  if (proto::check(map, 16) != proto::Shape::good) throw Wrong{"describe is no well-formed msgpack"};
+  if (proto::check(map, 16) != proto::Shape::good)
+    throw Wrong{"describe is no well-formed msgpack"};
   Description d;
   d.raw.assign(map.begin(), map.end());
   Cursor c(d.raw);

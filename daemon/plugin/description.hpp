@@ -2,7 +2,8 @@
 // configuration checks, documentation and the conformance gate are built from this one table.
 //
 // Owner:   Library; constant after loading, so any thread may read it.
-// Holds:   every number is inside the bounds below, names are unique, and a lane that leases, cancels
+// Holds:   every number is inside the bounds below, names are unique, and a lane that leases,
+// cancels
 //          or runs on the loop belongs to a plugin that has the functions for it.
 #pragma once
 #include <cstdint>
@@ -21,7 +22,7 @@ namespace headgate::plugin {
 
 inline constexpr std::uint64_t kDescribeBytesMax = 1u << 20;
 inline constexpr std::uint32_t kLanesMax = 16;
-inline constexpr std::uint32_t kVerbsMax = 512;       // a kind
+inline constexpr std::uint32_t kVerbsMax = 512;  // a kind
 inline constexpr std::uint32_t kOptionsMax = 128;
 inline constexpr std::uint32_t kConnectionsMax = 4096;  // of a lane
 inline constexpr std::uint32_t kLaneInflightMax = 65'536;
@@ -46,8 +47,8 @@ struct Option {
   Type type = Type::str;
   bool required = false;
   bool secret = false;
-  std::optional<std::int64_t> min, max;     // of a number; of a str or list: its length
-  std::vector<std::uint8_t> fallback;       // one msgpack value; empty: none
+  std::optional<std::int64_t> min, max;  // of a number; of a str or list: its length
+  std::vector<std::uint8_t> fallback;    // one msgpack value; empty: none
   std::string help;
 };
 std::string_view name(Option::Type t);

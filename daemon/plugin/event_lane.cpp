@@ -75,7 +75,8 @@ void EventLink::end_open(std::string_view why) {
   open_.each([&](Slot& s) {
     if (!s.is(s.id, Phase::running)) return;
     stop_sinks(s);
-    host().complete_for(s, s.id, Phase::running, ended(Code::internal, Outcome::unknown, std::string(why)));
+    host().complete_for(s, s.id, Phase::running,
+                        ended(Code::internal, Outcome::unknown, std::string(why)));
   });
 }
 
@@ -91,7 +92,8 @@ void EventLink::submit(std::span<Operation* const> operations) {
     enter(s);
     if (connection_ == nullptr || broken_ || closing_) {
       host().complete_for(s, s.id, Phase::queued,
-                          ended(Code::unavailable, Outcome::not_sent, "the connection was closed before the call began"));
+                          ended(Code::unavailable, Outcome::not_sent,
+                                "the connection was closed before the call began"));
       continue;
     }
     s.move(s.id, Phase::queued, Phase::running);
@@ -133,7 +135,8 @@ void EventLink::ready(std::uint32_t events) {
                            flag((events & Loop::kWritable) != 0, HG_IO_WRITE);
   Inbox& inbox = host().inbox();
   enter_plugin("conn_io", [&](const hg_plugin& p, hg_connection* c) { p.conn_io(c, io); });
-  // Nothing of ours is on the stack above: what was completed goes out now. `this` may be gone after.
+  // Nothing of ours is on the stack above: what was completed goes out now. `this` may be gone
+  // after.
   if (!inbox.empty()) inbox.run();
 }
 
@@ -157,8 +160,11 @@ void EventLink::watch_fd(int fd, std::uint32_t events) {
 }
 
 void EventLink::set_timer(std::uint64_t at_us) {
-  if (at_us == 0 || closed_) host().loop().disarm(timer_);
-  else host().loop().arm(timer_, TimePoint{static_cast<std::int64_t>(std::min<std::uint64_t>(at_us, INT64_MAX))});
+  if (at_us == 0 || closed_)
+    host().loop().disarm(timer_);
+  else
+    host().loop().arm(
+        timer_, TimePoint{static_cast<std::int64_t>(std::min<std::uint64_t>(at_us, INT64_MAX))});
 }
 
 void EventLink::lost(const Fault& fault) {
@@ -192,7 +198,8 @@ void EventLink::moved(Slot& s) {
     if (more) t.starved = false;
   }
   if (!s.is(s.id, Phase::running)) return;
-  enter_plugin("conn_resume", [&](const hg_plugin& p, hg_connection* c) { p.conn_resume(c, s.id); });
+  enter_plugin("conn_resume",
+               [&](const hg_plugin& p, hg_connection* c) { p.conn_resume(c, s.id); });
 }
 
 void EventLink::give_up(bool all) {
@@ -200,7 +207,8 @@ void EventLink::give_up(bool all) {
     if (!all && !overdue(s)) return;
     stop_sinks(s);
     host().complete_for(s, s.id, Phase::running,
-                        ended(Code::deadline, Outcome::unknown, "the store did not answer after it was told to stop"));
+                        ended(Code::deadline, Outcome::unknown,
+                              "the store did not answer after it was told to stop"));
   });
   if (all && closing_ && connection_ == nullptr) {
     drop_cancels();

@@ -31,7 +31,8 @@ Fault fault_from(const hg_error& theirs) {
   const hg_error e = widened(theirs);
   Fault f;
   const bool in_range = e.code > HG_OK && e.code <= HG_INTERNAL && e.outcome >= HG_NOT_SENT &&
-                        e.outcome <= HG_UNKNOWN && e.retry >= HG_RETRY_NEVER && e.retry <= HG_RETRY_WAIT;
+                        e.outcome <= HG_UNKNOWN && e.retry >= HG_RETRY_NEVER &&
+                        e.retry <= HG_RETRY_WAIT;
   f.message = text_until_nul(e.message, sizeof e.message);
   if (!in_range) {
     f.code = Code::internal;
@@ -81,9 +82,11 @@ Done done_from(const hg_done* theirs, std::string& bad) {
     done.fault.message = "the plugin completed the call with " + bad;
     return done;
   };
-  if (theirs == nullptr || theirs->size < offsetof(hg_done, warnings)) return broken("an hg_done that is too short");
+  if (theirs == nullptr || theirs->size < offsetof(hg_done, warnings))
+    return broken("an hg_done that is too short");
   const hg_done d = widened(*theirs);
-  if (d.connection < HG_CONN_CLEAN || d.connection > HG_CONN_BROKEN) return broken("an unknown connection state");
+  if (d.connection < HG_CONN_CLEAN || d.connection > HG_CONN_BROKEN)
+    return broken("an unknown connection state");
   if (d.lease < HG_LEASE_NONE || d.lease > HG_LEASE_FAILED) return broken("an unknown lease state");
   done.connection = static_cast<ConnState>(d.connection);
   done.lease = static_cast<LeaseState>(d.lease);

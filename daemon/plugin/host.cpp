@@ -15,8 +15,8 @@ namespace headgate::plugin {
 
 std::string_view name(Misdeed m) {
   constexpr std::array<std::string_view, kMisdeeds> names = {
-      "late_completion", "second_completion", "stale_call", "sink_misuse",
-      "not_completed",   "threw",             "bad_done",   "wrong_thread"};
+      "late_completion", "second_completion", "stale_call",  "sink_misuse", "not_completed",
+      "threw",           "bad_done",          "wrong_thread"};
   return names[static_cast<std::size_t>(m)];
 }
 
@@ -46,7 +46,8 @@ Host::~Host() {
 std::uint64_t Host::now_us() {
   timespec t{};
   ::clock_gettime(CLOCK_MONOTONIC, &t);
-  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000 + static_cast<std::uint64_t>(t.tv_nsec) / 1000;
+  return static_cast<std::uint64_t>(t.tv_sec) * 1'000'000 +
+         static_cast<std::uint64_t>(t.tv_nsec) / 1000;
 }
 
 std::uint64_t Host::add_store(StoreCore& core) {
@@ -112,8 +113,9 @@ void Host::write_off(std::shared_ptr<Worker> worker) {
 }
 
 void Host::returned(Worker& worker) {
-  const auto it = std::find_if(written_off_.begin(), written_off_.end(),
-                               [&](const std::shared_ptr<Worker>& w) { return w.get() == &worker; });
+  const auto it =
+      std::find_if(written_off_.begin(), written_off_.end(),
+                   [&](const std::shared_ptr<Worker>& w) { return w.get() == &worker; });
   if (it == written_off_.end()) return;
   log_.warn("worker_returned", {{"connection", worker.label()}});
   const std::shared_ptr<Worker> keep = std::move(*it);
@@ -125,15 +127,19 @@ bool Host::complete_for(Slot& s, hg_op op, Phase from, Done done, bool more) {
   if (!s.move(op, from, Phase::done)) return false;
   s.done = std::move(done);
   s.ready.store(true, std::memory_order_release);
-  if (!s.in_inbox.exchange(true, std::memory_order_seq_cst)) inbox_.push(s, more);
-  else if (!more) inbox_.wake();
+  if (!s.in_inbox.exchange(true, std::memory_order_seq_cst))
+    inbox_.push(s, more);
+  else if (!more)
+    inbox_.wake();
   return true;
 }
 
 void Host::misdeed(Misdeed m, std::string_view store, std::string_view what) {
-  const std::uint64_t n = misdeeds_[static_cast<std::size_t>(m)].fetch_add(1, std::memory_order_relaxed) + 1;
+  const std::uint64_t n =
+      misdeeds_[static_cast<std::size_t>(m)].fetch_add(1, std::memory_order_relaxed) + 1;
   if (n > 8 && (n & (n - 1)) != 0) return;
-  log_.error("plugin_misdeed", {{"misdeed", name(m)}, {"store", store}, {"what", what}, {"count", n}});
+  log_.error("plugin_misdeed",
+             {{"misdeed", name(m)}, {"store", store}, {"what", what}, {"count", n}});
 }
 
 void Host::Wakes::deliver() {

@@ -3,7 +3,8 @@
 //
 // Owner:   Gateway. Threads: the table's functions as plugin.h says for each; the rest on the loop,
 //          except where marked.
-// Holds:   a call without a stream takes no lock and, once its buffers have grown, allocates nothing
+// Holds:   a call without a stream takes no lock and, once its buffers have grown, allocates
+// nothing
 //          here. A second completion, a number that names nothing any more, and a sink used against
 //          its rules are counted, logged and dropped: they reach no other operation.
 #pragma once

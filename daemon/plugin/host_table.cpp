@@ -12,7 +12,8 @@ namespace headgate::plugin {
 
 // Friend of Host: its functions are the table's.
 struct HostTable {
-  // Written behind what reserve() promised; a plugin that writes too far is caught at its next call.
+  // Written behind what reserve() promised; a plugin that writes too far is caught at its next
+  // call.
   static constexpr std::uint64_t kCanary = 0x9e3779b97f4a7c15;
   static constexpr std::uint64_t kCanarySize = sizeof kCanary;
 
@@ -173,21 +174,26 @@ struct HostTable {
     const bool more = d != nullptr && d->size >= offsetof(hg_done, rows_affected) &&
                       (d->flags & HG_DONE_MORE) != 0;
     s->ready.store(true, std::memory_order_release);
-    if (!s->in_inbox.exchange(true, std::memory_order_seq_cst)) host.inbox_.push(*s, more);
-    else if (!more) host.inbox_.wake();
+    if (!s->in_inbox.exchange(true, std::memory_order_seq_cst))
+      host.inbox_.push(*s, more);
+    else if (!more)
+      host.inbox_.wake();
   }
 
   static std::int32_t touch(const hg_host* h, hg_touches* t, hg_bytes verb, std::uint32_t kind,
                             hg_bytes name) {
-    constexpr std::string_view kinds[] = {"table", "collection", "key", "statement", "verb", "keys under"};
+    constexpr std::string_view kinds[] = {"table",     "collection", "key",
+                                          "statement", "verb",       "keys under"};
     if (t == nullptr || t->call == nullptr || kind >= std::size(kinds)) {
       if (t != nullptr) t->denied = true;
       self(h).misdeed(Misdeed::stale_call, "", "touch");
       return 0;
     }
     const proto::Bytes named{name.data, static_cast<std::size_t>(name.size)};
-    const std::string_view verb_name = proto::text_of({verb.data, static_cast<std::size_t>(verb.size)});
-    if (t->call->permission != nullptr && t->call->permission->allows(verb_name, kind, named)) return 1;
+    const std::string_view verb_name =
+        proto::text_of({verb.data, static_cast<std::size_t>(verb.size)});
+    if (t->call->permission != nullptr && t->call->permission->allows(verb_name, kind, named))
+      return 1;
     if (!t->denied) {
       t->denied = true;
       const std::string_view text = proto::text_of(named);

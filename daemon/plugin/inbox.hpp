@@ -2,10 +2,11 @@
 // connections, returned cancels. Everything that plugins and our threads produce goes through one.
 //
 // Owner:   Host. Threads: push() and wake() from any; run() on the loop.
-// Holds:   a node is in it at most once; nodes are delivered in the order in which one thread pushed
+// Holds:   a node is in it at most once; nodes are delivered in the order in which one thread
+// pushed
 //          them. Between two runs the loop is woken at most once, however much was pushed. Delivery
-//          is always at the top of the loop's stack, never inside a call that the pool makes: what a
-//          plugin completes at once reaches the pool after it has returned.
+//          is always at the top of the loop's stack, never inside a call that the pool makes: what
+//          a plugin completes at once reaches the pool after it has returned.
 #pragma once
 #include <atomic>
 #include <thread>

@@ -1,7 +1,8 @@
 // JobThreads runs work that may block: connects (DNS, TCP, TLS, login) and cancels.
 //
 // Owner:   Host. Threads: add() from the loop; work() on one of its own threads.
-// Holds:   a job belongs to its thread from add() until its work() pushes it into the inbox. A thread
+// Holds:   a job belongs to its thread from add() until its work() pushes it into the inbox. A
+// thread
 //          that hangs in a plugin for ever is left behind at the end, not waited for.
 #pragma once
 #include <condition_variable>

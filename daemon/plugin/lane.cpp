@@ -26,8 +26,10 @@ struct CancelJob final : Job, Inbox::Node {
   void deliver() override {
     running = false;
     target.reset();
-    if (link != nullptr) link->cancel_back(*this);
-    else delete this;
+    if (link != nullptr)
+      link->cancel_back(*this);
+    else
+      delete this;
   }
 
   std::shared_ptr<StoreCore> core;
@@ -144,8 +146,10 @@ void LaneLink::send_cancel(CancelJob& job) {
   job.last = host().loop().now();
   job.target = core_->plugin().conn_cancel == nullptr ? nullptr : cancel_target();
   job.running = true;
-  if (job.target == nullptr) host().inbox().push(job);
-  else host().cancels().add(job);
+  if (job.target == nullptr)
+    host().inbox().push(job);
+  else
+    host().cancels().add(job);
 }
 
 void LaneLink::cancel_back(CancelJob&) {
@@ -163,7 +167,8 @@ void LaneLink::settle_cancels() {
 }
 
 bool LaneLink::cancels_running() const {
-  return std::any_of(cancels_.begin(), cancels_.end(), [](const auto& job) { return job->running; });
+  return std::any_of(cancels_.begin(), cancels_.end(),
+                     [](const auto& job) { return job->running; });
 }
 
 void LaneLink::drop_cancels() {

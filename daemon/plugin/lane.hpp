@@ -81,7 +81,7 @@ class LaneLink : public Link {
   const std::string label_;
   List<Slot, OpenTag> open_;  // submitted and not yet delivered as completed
   bool closing_ = false;
-  bool closed_ = false;       // LinkEvents::closed was called
+  bool closed_ = false;  // LinkEvents::closed was called
 
  private:
   void deliver_stream(Slot& s);

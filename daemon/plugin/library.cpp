@@ -27,8 +27,8 @@ std::string errno_text() { return std::strerror(errno); }
 std::string distrust(const struct stat& st, std::string_view what) {
   const std::string it(what);
   if (st.st_uid != 0 && st.st_uid != ::geteuid())
-    return it + " belongs to user " + std::to_string(st.st_uid) + "; it must belong to root or to user " +
-           std::to_string(::geteuid());
+    return it + " belongs to user " + std::to_string(st.st_uid) +
+           "; it must belong to root or to user " + std::to_string(::geteuid());
   if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
     return it + " may be written by its group or by others (chmod go-w)";
   return "";
@@ -69,13 +69,17 @@ struct Function {
   std::size_t offset;
   bool required;
 };
-#define FUNCTION(name, required) Function{#name, offsetof(hg_plugin, name), required}
+#define FUNCTION(name, required) \
+  Function { #name, offsetof(hg_plugin, name), required }
 constexpr Function kFunctions[] = {
-    FUNCTION(describe, true),     FUNCTION(driver_open, true),  FUNCTION(driver_close, true),
-    FUNCTION(driver_prepare_store, false), FUNCTION(driver_route, true), FUNCTION(conn_open, true),
-    FUNCTION(conn_attach, false), FUNCTION(conn_submit, true),  FUNCTION(conn_io, false),
-    FUNCTION(conn_timer, false),  FUNCTION(conn_resume, false), FUNCTION(conn_cancel, false),
-    FUNCTION(conn_reset, false),  FUNCTION(conn_ping, false),   FUNCTION(conn_close, true)};
+    FUNCTION(describe, true),     FUNCTION(driver_open, true),
+    FUNCTION(driver_close, true), FUNCTION(driver_prepare_store, false),
+    FUNCTION(driver_route, true), FUNCTION(conn_open, true),
+    FUNCTION(conn_attach, false), FUNCTION(conn_submit, true),
+    FUNCTION(conn_io, false),     FUNCTION(conn_timer, false),
+    FUNCTION(conn_resume, false), FUNCTION(conn_cancel, false),
+    FUNCTION(conn_reset, false),  FUNCTION(conn_ping, false),
+    FUNCTION(conn_close, true)};
 #undef FUNCTION
 constexpr std::uint32_t kTableMin = offsetof(hg_plugin, conn_close) + sizeof(void*);
 constexpr std::uint32_t kTableMax = 64 * 1024;
@@ -84,9 +88,11 @@ std::string verify_table(const hg_plugin& p) {
   for (const Function& f : kFunctions) {
     const void* pointer = nullptr;
     std::memcpy(&pointer, reinterpret_cast<const char*>(&p) + f.offset, sizeof pointer);
-    if (pointer == nullptr && f.required) return std::string("its table lacks the required function ") + f.name;
+    if (pointer == nullptr && f.required)
+      return std::string("its table lacks the required function ") + f.name;
     if (pointer != nullptr && !is_code(pointer))
-      return std::string("its table's ") + f.name + " points to no code: the table is shorter than its size says";
+      return std::string("its table's ") + f.name +
+             " points to no code: the table is shorter than its size says";
   }
   if (p.name == nullptr || p.version == nullptr) return "its table has no name or no version";
   return "";
@@ -122,7 +128,8 @@ Result<std::shared_ptr<const Library>> Libraries::load(const LoadRequest& reques
                       return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
                              (c >= '0' && c <= '9') || c == '_' || c == '-';
                     });
-  if (!word) return refuse("\"" + request.name + "\"", "a plugin's name has only letters, digits, _ and -");
+  if (!word)
+    return refuse("\"" + request.name + "\"", "a plugin's name has only letters, digits, _ and -");
   const std::string wanted = request.directory + "/" + request.name + ".so";
   if (request.directory.empty() || request.directory.front() != '/')
     return refuse(wanted, "the plugin directory must be an absolute path");
@@ -134,7 +141,8 @@ Result<std::shared_ptr<const Library>> Libraries::load(const LoadRequest& reques
     const Result<std::string> found = sha256_of(path);
     if (!found) return tl::make_unexpected(found.error());
     std::string want = request.sha256;
-    std::transform(want.begin(), want.end(), want.begin(), [](unsigned char c) { return std::tolower(c); });
+    std::transform(want.begin(), want.end(), want.begin(),
+                   [](unsigned char c) { return std::tolower(c); });
     if (*found != want)
       return refuse(path, "its SHA-256 is " + *found + ", and the configuration says " + want);
   }
@@ -160,7 +168,8 @@ Result<std::shared_ptr<Library>> Libraries::open(const std::string& path) {
   }
   if (theirs == nullptr) {
     error.message[sizeof error.message - 1] = '\0';
-    return refuse(path, std::string("it refuses: ") + (error.message[0] != '\0' ? error.message : "(no reason given)"));
+    return refuse(path, std::string("it refuses: ") +
+                            (error.message[0] != '\0' ? error.message : "(no reason given)"));
   }
   if (theirs->abi_version != HG_ABI_VERSION)
     return refuse(path, "it is built for plugin ABI " + std::to_string(theirs->abi_version) +
@@ -178,7 +187,8 @@ Result<std::shared_ptr<Library>> Libraries::open(const std::string& path) {
   } catch (...) {
     return refuse(path, "describe threw an exception");
   }
-  Result<Description> d = read_description({map.data, static_cast<std::size_t>(map.size)}, library->plugin_);
+  Result<Description> d =
+      read_description({map.data, static_cast<std::size_t>(map.size)}, library->plugin_);
   if (!d) return refuse(path, d.error().message);
   library->description_ = std::move(*d);
   return library;

@@ -22,15 +22,15 @@ namespace headgate::plugin {
 // One lane, from describe.
 struct LaneInfo {
   std::string name;
-  bool event = false;        // else blocking
-  std::uint32_t connections = 1;      // default
+  bool event = false;             // else blocking
+  std::uint32_t connections = 1;  // default
   std::uint32_t connections_max = 1;
-  bool per_store = false;    // else per pool
-  std::uint32_t max_inflight = 1;     // operations submitted and not complete, a connection
-  std::uint32_t max_batch = 1;        // operations in one submit
+  bool per_store = false;          // else per pool
+  std::uint32_t max_inflight = 1;  // operations submitted and not complete, a connection
+  std::uint32_t max_batch = 1;     // operations in one submit
   bool lease = false;
   bool read_only = false;
-  bool cancel = false;       // conn_cancel works here
+  bool cancel = false;               // conn_cancel works here
   std::string connections_option{};  // the store option, if any, whose value replaces `connections`
 };
 
@@ -99,8 +99,9 @@ class Store {
  public:
   virtual ~Store() = default;
   [[nodiscard]] virtual const std::vector<LaneInfo>& lanes() const = 0;
-  // Reads the body: lane, lease, idempotent...; asks call.permission what the body touches. A denied
-  // touch is a Fault `denied` that names it. `previous`: of the attempt before (reroute), or null.
+  // Reads the body: lane, lease, idempotent...; asks call.permission what the body touches. A
+  // denied touch is a Fault `denied` that names it. `previous`: of the attempt before (reroute), or
+  // null.
   virtual Result<Route> route(const Call& call, std::uint32_t hops, const Fault* previous) = 0;
   virtual void open(const OpenRequest& request) = 0;
 

@@ -40,7 +40,8 @@ hg_driver* open_driver(StoreCore& core, std::uint32_t kind, proto::Bytes options
   hg_error error{};
   error.size = sizeof error;
   try {
-    if (core.plugin().driver_open(&config, &driver, &error) == 0 && driver != nullptr) return driver;
+    if (core.plugin().driver_open(&config, &driver, &error) == 0 && driver != nullptr)
+      return driver;
   } catch (...) {
     core.host.misdeed(Misdeed::threw, s.name, "driver_open");
     *why_not = unavailable("the plugin threw while it opened the store", Retry::backoff);
@@ -57,15 +58,18 @@ void DriverJob::work() {
 }
 
 void DriverJob::deliver() {
-  if (store != nullptr) store->driver_opened(driver, driver == nullptr ? &why_not : nullptr);
-  else if (driver != nullptr) core->plugin().driver_close(driver);
+  if (store != nullptr)
+    store->driver_opened(driver, driver == nullptr ? &why_not : nullptr);
+  else if (driver != nullptr)
+    core->plugin().driver_close(driver);
   delete this;
 }
 
 Result<void> PluginStore::open_driver_now() {
   if (core_->driver != nullptr) return {};
   Fault why_not;
-  hg_driver* driver = plugin::open_driver(*core_, static_cast<std::uint32_t>(kind_), options_, &why_not);
+  hg_driver* driver =
+      plugin::open_driver(*core_, static_cast<std::uint32_t>(kind_), options_, &why_not);
   driver_opened(driver, driver == nullptr ? &why_not : nullptr);
   if (driver == nullptr) return tl::make_unexpected(why_not);
   return {};
@@ -119,8 +123,10 @@ void PluginStore::open(const OpenRequest& request) {
   job->core = core_;
   job->request = request;
   if (core_->driver == nullptr) start_driver_job();
-  if (opening_ != nullptr) waiting_.push_back(job);
-  else start(job);
+  if (opening_ != nullptr)
+    waiting_.push_back(job);
+  else
+    start(job);
 }
 
 void PluginStore::start(OpenJob* job) {
@@ -174,8 +180,8 @@ void OpenJob::work() {
   c.id = id;
   c.deadline_us = static_cast<std::uint64_t>(request.deadline.us);
   if (!s.endpoints.empty())
-    c.endpoint = lend(s.endpoints[std::min<std::size_t>(static_cast<std::size_t>(std::max(request.endpoint, 0)),
-                                                        s.endpoints.size() - 1)]);
+    c.endpoint = lend(s.endpoints[std::min<std::size_t>(
+        static_cast<std::size_t>(std::max(request.endpoint, 0)), s.endpoints.size() - 1)]);
   c.account = lend(login.account);
   c.password = lend(login.password.reveal());
   c.label = lend(login.label);

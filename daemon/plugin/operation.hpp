@@ -44,12 +44,12 @@ struct OperationTag;
 struct Operation : Hook<OperationTag> {
   std::uint64_t id = 0;  // hg_op
   Purpose purpose = Purpose::call;
-  Call* call = nullptr;        // the pool's: null once the caller has been answered
-  void* owner = nullptr;       // the pool's connection that it runs on
+  Call* call = nullptr;   // the pool's: null once the caller has been answered
+  void* owner = nullptr;  // the pool's connection that it runs on
   RequestBytes* request = nullptr;
-  Done done;                   // filled in before LinkEvents::completed
-  ReplyBuffer reply;           // the body, or what follows the last part
-  std::uint64_t parts = 0;     // parts that have left
+  Done done;                // filled in before LinkEvents::completed
+  ReplyBuffer reply;        // the body, or what follows the last part
+  std::uint64_t parts = 0;  // parts that have left
   TimePoint submitted{};
 };
 

@@ -59,7 +59,8 @@ Slot* Operations::begin() {
     s->index = made_++;
   }
   ++in_use_;
-  const std::uint64_t generation = ((s->state.load(std::memory_order_relaxed) >> 2) + 1) & 0xffffffffff;
+  const std::uint64_t generation =
+      ((s->state.load(std::memory_order_relaxed) >> 2) + 1) & 0xffffffffff;
   s->id = generation << 24 | (s->index + 1);
   s->ready.store(false, std::memory_order_relaxed);
   s->stopped.store(false, std::memory_order_relaxed);

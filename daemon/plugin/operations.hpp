@@ -1,8 +1,9 @@
-// Operations is the slab behind every hg_op: slots with generations, so that a number which a plugin
-// kept too long names nothing any more instead of somebody else's operation.
+// Operations is the slab behind every hg_op: slots with generations, so that a number which a
+// plugin kept too long names nothing any more instead of somebody else's operation.
 //
-// Owner:   Host. Threads: begin() and end() on the loop; running() and the phase of a slot from any.
-// Holds:   memory of a slot is never given back while the Host lives, so looking up any number at
+// Owner:   Host. Threads: begin() and end() on the loop; running() and the phase of a slot from
+// any. Holds:   memory of a slot is never given back while the Host lives, so looking up any number
+// at
 //          any time is safe. A slot's phase goes free -> queued -> running -> done -> free, and who
 //          moves it from running to done (one compare-and-swap) is the one who completes it.
 #pragma once
@@ -28,19 +29,19 @@ class LaneLink;
 struct Stream {
   std::mutex mutex;
   std::condition_variable moved;
-  bool stopped = false;   // nobody takes parts or sends pieces any more
+  bool stopped = false;  // nobody takes parts or sends pieces any more
 
   std::deque<ReplyBuffer> parts;  // flushed, waiting for credit; at most one beyond it
   std::uint64_t flushed = 0;      // sequence number of the last part that the plugin flushed
   std::uint64_t credit = 0;
-  bool waiting = false;           // an event lane was told HG_WAIT
+  bool waiting = false;  // an event lane was told HG_WAIT
 
   std::deque<std::vector<std::uint8_t>> pieces;
   std::vector<std::uint8_t> current;  // lent to the plugin
   bool last = false;
-  bool starved = false;               // an event lane was told HG_TAKE_NOTHING
+  bool starved = false;  // an event lane was told HG_TAKE_NOTHING
   std::uint64_t taken = 0;
-  std::uint64_t granted = 0;          // highest piece that the caller was told to send
+  std::uint64_t granted = 0;  // highest piece that the caller was told to send
 
   void clear();
 };
@@ -63,18 +64,18 @@ struct Slot final : Operation, Hook<OpenTag>, Inbox::Node {
   bool retained = false;     // a worker that was written off may still touch it; the loop's
   bool ended = false;        // given back while retained; the loop's
   bool alone = false;
-  bool on_loop = false;      // served by an event lane: sinks and takes must not wait
+  bool on_loop = false;  // served by an event lane: sinks and takes must not wait
   std::uint64_t reply_max = 0;
   std::atomic<bool>* broke = nullptr;  // the worker's: set when this completes as broken
   bool streams = false;
   bool uploads = false;
-  bool misused = false;      // the plugin broke the sink's rules; the serving thread's
+  bool misused = false;  // the plugin broke the sink's rules; the serving thread's
 
-  hg_call lent{};            // what the plugin sees
-  std::string service;       // copied: a reload may free the call's
+  hg_call lent{};       // what the plugin sees
+  std::string service;  // copied: a reload may free the call's
   std::array<std::uint8_t, 64> receipt{};
-  ReplyBuffer sink;          // the serving thread's until completion
-  std::uint64_t room = 0;    // writable bytes that reserve() has promised
+  ReplyBuffer sink;        // the serving thread's until completion
+  std::uint64_t room = 0;  // writable bytes that reserve() has promised
   std::unique_ptr<Stream> stream;
 
   std::uint32_t index = 0;
@@ -84,7 +85,8 @@ struct Slot final : Operation, Hook<OpenTag>, Inbox::Node {
     return static_cast<Phase>(state.load(std::memory_order_acquire) & 3);
   }
   [[nodiscard]] bool is(hg_op op, Phase p) const {
-    return state.load(std::memory_order_acquire) == ((op >> 24) << 2 | static_cast<std::uint64_t>(p));
+    return state.load(std::memory_order_acquire) ==
+           ((op >> 24) << 2 | static_cast<std::uint64_t>(p));
   }
   // Moves this generation of the slot from one phase to another; false: it is in no such phase.
   bool move(hg_op op, Phase from, Phase to) {

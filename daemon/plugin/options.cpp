@@ -14,17 +14,26 @@ using proto::Type;
 
 std::string_view type_word(Type t) {
   switch (t) {
-    case Type::nil: return "nil";
-    case Type::boolean: return "a boolean";
+    case Type::nil:
+      return "nil";
+    case Type::boolean:
+      return "a boolean";
     case Type::uint:
-    case Type::sint: return "an integer";
+    case Type::sint:
+      return "an integer";
     case Type::float32:
-    case Type::float64: return "a float";
-    case Type::str: return "a string";
-    case Type::bin: return "bytes";
-    case Type::array: return "a list";
-    case Type::map: return "a map";
-    default: return "something else";
+    case Type::float64:
+      return "a float";
+    case Type::str:
+      return "a string";
+    case Type::bin:
+      return "bytes";
+    case Type::array:
+      return "a list";
+    case Type::map:
+      return "a map";
+    default:
+      return "something else";
   }
 }
 
@@ -32,7 +41,8 @@ struct Unit {
   std::string_view suffix;
   std::int64_t factor;
 };
-constexpr Unit kDurations[] = {{"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
+constexpr Unit kDurations[] = {
+    {"ms", 1}, {"s", 1000}, {"m", 60'000}, {"h", 3'600'000}, {"d", 86'400'000}};
 constexpr Unit kSizes[] = {{"B", 1}, {"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}};
 
 // "250ms" -> 250. Empty: no number with one of these units, or beyond 64 bits.
@@ -54,18 +64,32 @@ std::optional<std::int64_t> with_unit(std::string_view s, const Unit (&units)[N]
 std::string expected(const Option& o) {
   std::string s;
   switch (o.type) {
-    case Option::Type::str: s = "a string"; break;
-    case Option::Type::integer: s = "an integer"; break;
-    case Option::Type::boolean: return "true or false";
-    case Option::Type::list: s = "a list of strings"; break;
-    case Option::Type::duration_ms: s = "a duration (milliseconds, or text like \"5s\")"; break;
-    case Option::Type::bytes: s = "a size (bytes, or text like \"8MiB\")"; break;
+    case Option::Type::str:
+      s = "a string";
+      break;
+    case Option::Type::integer:
+      s = "an integer";
+      break;
+    case Option::Type::boolean:
+      return "true or false";
+    case Option::Type::list:
+      s = "a list of strings";
+      break;
+    case Option::Type::duration_ms:
+      s = "a duration (milliseconds, or text like \"5s\")";
+      break;
+    case Option::Type::bytes:
+      s = "a size (bytes, or text like \"8MiB\")";
+      break;
   }
   const bool length = o.type == Option::Type::str || o.type == Option::Type::list;
   if (length && (o.min || o.max)) s += " with a length";
-  if (o.min && o.max) s += " from " + std::to_string(*o.min) + " to " + std::to_string(*o.max);
-  else if (o.min) s += " of at least " + std::to_string(*o.min);
-  else if (o.max) s += " of at most " + std::to_string(*o.max);
+  if (o.min && o.max)
+    s += " from " + std::to_string(*o.min) + " to " + std::to_string(*o.max);
+  else if (o.min)
+    s += " of at least " + std::to_string(*o.min);
+  else if (o.max)
+    s += " of at most " + std::to_string(*o.max);
   return s;
 }
 
@@ -73,7 +97,8 @@ std::optional<std::int64_t> number_of(const Option& o, Bytes value) {
   Cursor c(value);
   if (c.peek() == Type::str && o.type == Option::Type::duration_ms)
     return with_unit(c.read_str(), kDurations);
-  if (c.peek() == Type::str && o.type == Option::Type::bytes) return with_unit(c.read_str(), kSizes);
+  if (c.peek() == Type::str && o.type == Option::Type::bytes)
+    return with_unit(c.read_str(), kSizes);
   const std::int64_t v = c.read_int();
   if (!c.ok()) return {};
   return v;
@@ -83,7 +108,9 @@ std::optional<std::int64_t> number_of(const Option& o, Bytes value) {
 std::string wrong(const Option& o, Bytes value) {
   Cursor c(value);
   const Type t = c.peek();
-  const auto say = [&](std::string_view got) { return "must be " + expected(o) + ", not " + std::string(got); };
+  const auto say = [&](std::string_view got) {
+    return "must be " + expected(o) + ", not " + std::string(got);
+  };
   std::optional<std::int64_t> n;
   switch (o.type) {
     case Option::Type::boolean:
@@ -104,7 +131,8 @@ std::string wrong(const Option& o, Bytes value) {
     }
     default:
       n = number_of(o, value);
-      if (!n) return say(t == Type::str && o.type != Option::Type::integer ? "this text" : type_word(t));
+      if (!n)
+        return say(t == Type::str && o.type != Option::Type::integer ? "this text" : type_word(t));
       if (o.type != Option::Type::integer && *n < 0) return say("a negative number");
   }
   if ((o.min && *n < *o.min) || (o.max && *n > *o.max))
@@ -133,9 +161,9 @@ std::vector<OptionFault> check_options(const Description& d, Bytes options) {
       } else if (o == nullptr) {
         std::string known;
         for (const Option& k : d.options) known += (known.empty() ? "" : ", ") + k.name;
-        faults.push_back({std::string(option_name),
-                          "is no option of plugin " + d.name + "; it has: " +
-                              (known.empty() ? "none" : known)});
+        faults.push_back(
+            {std::string(option_name),
+             "is no option of plugin " + d.name + "; it has: " + (known.empty() ? "none" : known)});
       } else if (std::string what = wrong(*o, value); !what.empty()) {
         faults.push_back({o->name, std::move(what)});
       }

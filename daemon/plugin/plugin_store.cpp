@@ -39,23 +39,27 @@ TimePoint store_time(const Call& call, TimePoint now, Micros stream_max) {
 
 }  // namespace
 
-Result<std::unique_ptr<PluginStore>> PluginStore::make(Host& host, std::shared_ptr<const Library> library,
+Result<std::unique_ptr<PluginStore>> PluginStore::make(Host& host,
+                                                       std::shared_ptr<const Library> library,
                                                        StoreSettings settings) {
   const Description& d = library->description();
   const std::string store = "store " + settings.name + ": ";
   const int kind = d.kind_index(settings.kind);
   if (kind < 0)
-    return fault(Code::invalid, store + "plugin " + d.name + " has no kind \"" + settings.kind + "\"");
+    return fault(Code::invalid,
+                 store + "plugin " + d.name + " has no kind \"" + settings.kind + "\"");
   std::string wrong;
   for (const OptionFault& f : check_options(d, settings.options))
-    wrong += (wrong.empty() ? "" : "; ") + (f.option.empty() ? "" : "option `" + f.option + "` ") + f.what;
+    wrong += (wrong.empty() ? "" : "; ") + (f.option.empty() ? "" : "option `" + f.option + "` ") +
+             f.what;
   if (!wrong.empty()) return fault(Code::invalid, store + wrong);
   if (d.endpoints && settings.endpoints.empty())
     return fault(Code::invalid, store + "plugin " + d.name + " needs endpoints");
   if (!d.endpoints && !settings.endpoints.empty())
     return fault(Code::invalid, store + "plugin " + d.name + " takes no endpoints");
   auto core = std::make_shared<StoreCore>(host, std::move(library), std::move(settings));
-  return std::unique_ptr<PluginStore>(new PluginStore(std::move(core), static_cast<std::size_t>(kind)));
+  return std::unique_ptr<PluginStore>(
+      new PluginStore(std::move(core), static_cast<std::size_t>(kind)));
 }
 
 PluginStore::PluginStore(std::shared_ptr<StoreCore> core, std::size_t kind)
@@ -113,9 +117,13 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
     return tl::make_unexpected(std::move(f));
   }
   const std::vector<LaneInfo>& all = lanes();
-  const auto endpoints = static_cast<std::int32_t>(std::max<std::size_t>(core_->settings.endpoints.size(), 1));
-  if (r.lane >= all.size() || r.endpoint < -1 || r.endpoint >= endpoints || (r.lease != 0 && !all[r.lane].lease))
-    return fault(Code::internal, "the plugin routed the call to a lane, an endpoint or a lease that it does not have");
+  const auto endpoints =
+      static_cast<std::int32_t>(std::max<std::size_t>(core_->settings.endpoints.size(), 1));
+  if (r.lane >= all.size() || r.endpoint < -1 || r.endpoint >= endpoints ||
+      (r.lease != 0 && !all[r.lane].lease))
+    return fault(
+        Code::internal,
+        "the plugin routed the call to a lane, an endpoint or a lease that it does not have");
   Route out;
   out.lane = r.lane;
   out.lease = r.lease != 0;
@@ -127,8 +135,9 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
   return out;
 }
 
-Operation* PluginStore::begin(Call* call, Purpose purpose, const Route& route, std::uint32_t attempt,
-                              std::uint64_t lease, std::string_view receipt) {
+Operation* PluginStore::begin(Call* call, Purpose purpose, const Route& route,
+                              std::uint32_t attempt, std::uint64_t lease,
+                              std::string_view receipt) {
   Host& host = core_->host;
   Slot* s = host.operations().begin();
   if (s == nullptr) return nullptr;
@@ -154,8 +163,8 @@ Operation* PluginStore::begin(Call* call, Purpose purpose, const Route& route, s
   c.op = s->id;
   s->service.assign(call->share.service_name);
   c.service = lend(std::string_view(s->service));
-  c.work_until_us =
-      static_cast<std::uint64_t>(store_time(*call, host.loop().now(), core_->settings.stream_max).us);
+  c.work_until_us = static_cast<std::uint64_t>(
+      store_time(*call, host.loop().now(), core_->settings.stream_max).us);
   const std::size_t n = std::min(receipt.size(), s->receipt.size());
   std::copy_n(receipt.begin(), n, s->receipt.begin());
   c.receipt = {s->receipt.data(), n};

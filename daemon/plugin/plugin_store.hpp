@@ -1,8 +1,9 @@
 // PluginStore is one configured store over a loaded plugin: its driver, its routes, its connections
 // in the making.
 //
-// Owner:   Gateway. Threads: the loop; driver_open, conn_open and the login source on connect threads.
-// Holds:   a driver that cannot be opened leaves the store standing with the reason: calls are
+// Owner:   Gateway. Threads: the loop; driver_open, conn_open and the login source on connect
+// threads. Holds:   a driver that cannot be opened leaves the store standing with the reason: calls
+// are
 //          answered `unavailable`, and open() or route() tries again after a pause that doubles.
 //          A password lives from the login source until conn_open has returned, and is wiped.
 #pragma once
@@ -23,13 +24,14 @@ struct DriverJob;
 class PluginStore final : public Store {
  public:
   // The fault lists what is wrong with kind and options (library's describe is the judge).
-  static Result<std::unique_ptr<PluginStore>> make(Host& host, std::shared_ptr<const Library> library,
+  static Result<std::unique_ptr<PluginStore>> make(Host& host,
+                                                   std::shared_ptr<const Library> library,
                                                    StoreSettings settings);
   // REQUIRES: every link has been closed and destroyed.
   ~PluginStore() override;
 
-  // Opens the driver in this thread, which may block: for start-up. The fault says why not; the store
-  // stands all the same and tries again later.
+  // Opens the driver in this thread, which may block: for start-up. The fault says why not; the
+  // store stands all the same and tries again later.
   Result<void> open_driver_now();
   // The same on a connect thread.
   void open_driver();
@@ -42,7 +44,9 @@ class PluginStore final : public Store {
 
   [[nodiscard]] const Description& description() const { return core_->library->description(); }
   [[nodiscard]] std::size_t kind() const { return kind_; }
-  [[nodiscard]] const Verb* verb(std::string_view name) const { return description().verb(kind_, name); }
+  [[nodiscard]] const Verb* verb(std::string_view name) const {
+    return description().verb(kind_, name);
+  }
   [[nodiscard]] const std::string& name() const { return core_->settings.name; }
 
   [[nodiscard]] const std::vector<LaneInfo>& lanes() const override { return core_->lanes(); }

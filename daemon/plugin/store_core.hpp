@@ -21,8 +21,8 @@ namespace headgate::plugin {
 struct Login {
   std::string account;
   Secret password;
-  std::string label;               // the credential's name
-  std::vector<std::uint8_t> tls;   // msgpack map, or empty
+  std::string label;              // the credential's name
+  std::vector<std::uint8_t> tls;  // msgpack map, or empty
 };
 // Called on a connect thread, so it may read files; it must be callable from several at once.
 using LoginSource = std::function<Result<Login>(Access access, std::uint32_t generation)>;
@@ -39,12 +39,15 @@ struct StoreSettings {
   Micros stream_max{std::chrono::hours(1)};
   Micros reopen_min{std::chrono::seconds(1)};  // pause before a failed driver_open is tried again
   Micros reopen_max{std::chrono::seconds(30)};
-  LoginSource login;                     // empty: stores without a login
+  LoginSource login;  // empty: stores without a login
 };
 
 struct StoreCore {
   StoreCore(Host& h, std::shared_ptr<const Library> l, StoreSettings s)
-      : host(h), library(std::move(l)), settings(std::move(s)), store_lanes(library->description().lanes) {}
+      : host(h),
+        library(std::move(l)),
+        settings(std::move(s)),
+        store_lanes(library->description().lanes) {}
   ~StoreCore() {
     if (driver != nullptr) plugin().driver_close(driver);
   }

@@ -134,7 +134,8 @@ bool Worker::wait_for_work() {
   for (;;) {
     const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
     if (head_.load(std::memory_order_acquire) != tail) return true;
-    if (closing_.load(std::memory_order_acquire)) return head_.load(std::memory_order_acquire) != tail;
+    if (closing_.load(std::memory_order_acquire))
+      return head_.load(std::memory_order_acquire) != tail;
     asleep_.store(1, std::memory_order_seq_cst);
     if (head_.load(std::memory_order_seq_cst) == tail && !closing_.load(std::memory_order_seq_cst))
       futex_wait(asleep_, 1);
@@ -148,8 +149,9 @@ bool Worker::begin(Slot& s) {
   Host& host = core_->host;
   if (closing_.load(std::memory_order_acquire) || broken_.load(std::memory_order_relaxed)) {
     host.complete_for(s, op, Phase::queued,
-                      ended(Code::unavailable, Outcome::not_sent, "the connection was closed before the call began",
-                            ConnState::broken, Retry::new_connection));
+                      ended(Code::unavailable, Outcome::not_sent,
+                            "the connection was closed before the call began", ConnState::broken,
+                            Retry::new_connection));
     return false;
   }
   if (s.stopped.load(std::memory_order_relaxed)) {
@@ -182,8 +184,10 @@ void Worker::serve() {
   }
   tail_.store(tail, std::memory_order_release);
   if (slots_.empty()) return;
-  if (slots_[0]->purpose == Purpose::call) serve_batch(static_cast<std::uint32_t>(slots_.size()));
-  else serve_single(*slots_[0]);
+  if (slots_[0]->purpose == Purpose::call)
+    serve_batch(static_cast<std::uint32_t>(slots_.size()));
+  else
+    serve_single(*slots_[0]);
 }
 
 void Worker::serve_batch(std::uint32_t n) {
@@ -204,10 +208,11 @@ void Worker::serve_batch(std::uint32_t n) {
     if (!slots_[i]->is(ops_[i], Phase::running)) continue;
     broken_.store(true, std::memory_order_relaxed);
     if (threw.empty()) host.misdeed(Misdeed::not_completed, core_->settings.name, "conn_submit");
-    host.complete_for(*slots_[i], ops_[i], Phase::running,
-                      ended(Code::internal, Outcome::unknown,
-                            threw.empty() ? "the plugin returned without having completed the call" : threw,
-                            ConnState::broken, Retry::never));
+    host.complete_for(
+        *slots_[i], ops_[i], Phase::running,
+        ended(Code::internal, Outcome::unknown,
+              threw.empty() ? "the plugin returned without having completed the call" : threw,
+              ConnState::broken, Retry::never));
   }
   host.inbox().wake();
 }

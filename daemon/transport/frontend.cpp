@@ -1,4 +1,5 @@
-// Opening and closing: options, doors, limits. Receiving, sending and ending are in files beside it.
+// Opening and closing: options, doors, limits. Receiving, sending and ending are in files beside
+// it.
 #include "daemon/transport/frontend.hpp"
 
 #include <sys/resource.h>
@@ -170,8 +171,7 @@ tl::expected<void, std::string> Router::listen_ipc() {
 tl::expected<void, std::string> Router::listen_tcp() {
   if (settings_.plain_tcp) {
     if (!is_loopback(settings_.tcp)) {
-      return tl::make_unexpected("plain TCP is possible on loopback only, not on " +
-                                 settings_.tcp);
+      return tl::make_unexpected("plain TCP is possible on loopback only, not on " + settings_.tcp);
     }
     zap_.allow_plain_tcp(true);
   } else {

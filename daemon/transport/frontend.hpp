@@ -26,7 +26,7 @@ class Admission;
 struct FrontendSettings {
   std::string ipc_path;  // empty: none
   std::uint32_t ipc_mode = 0660;
-  std::string tcp;  // "tcp://address:port", empty: none
+  std::string tcp;         // "tcp://address:port", empty: none
   bool plain_tcp = false;  // no CURVE; REQUIRES: a loopback address
   Secret server_key;       // CURVE secret key, Z85
   std::uint64_t message_max = 20u << 20;
@@ -46,9 +46,10 @@ struct FrontendCounts {
 class Frontend : public Frames {
  public:
   // REQUIRES: loop, log, admission and receiver outlive it.
-  static tl::expected<std::unique_ptr<Frontend>, std::string> open(
-      Loop& loop, Log& log, const Admission& admission, Receiver& receiver,
-      FrontendSettings settings);
+  static tl::expected<std::unique_ptr<Frontend>, std::string> open(Loop& loop, Log& log,
+                                                                   const Admission& admission,
+                                                                   Receiver& receiver,
+                                                                   FrontendSettings settings);
 
   // Takes in what peers have sent, up to a bound; see Intake.
   virtual void take_in() = 0;

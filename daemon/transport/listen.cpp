@@ -122,8 +122,8 @@ bool is_loopback(const std::string& endpoint) {
   if (endpoint.rfind(prefix, 0) != 0) return false;
   const std::string rest = endpoint.substr(prefix.size());
   const std::string host = rest.substr(0, rest.rfind(':'));
-  return host == "localhost" || host == "[::1]" || (host.rfind("127.", 0) == 0 &&
-          host.find_first_not_of("0123456789.") == std::string::npos);
+  return host == "localhost" || host == "[::1]" ||
+         (host.rfind("127.", 0) == 0 && host.find_first_not_of("0123456789.") == std::string::npos);
 }
 
 }  // namespace headgate

@@ -58,12 +58,19 @@ bool Monitor::one() {
   std::memcpy(&event, head, sizeof event);
   std::memcpy(&value, head + 2, sizeof value);
   switch (event) {
-    case ZMQ_EVENT_ACCEPTED: events_.on_connected(static_cast<int>(value)); break;
-    case ZMQ_EVENT_DISCONNECTED: events_.on_disconnected(static_cast<int>(value)); break;
+    case ZMQ_EVENT_ACCEPTED:
+      events_.on_connected(static_cast<int>(value));
+      break;
+    case ZMQ_EVENT_DISCONNECTED:
+      events_.on_disconnected(static_cast<int>(value));
+      break;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
-    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL: events_.on_handshake_failed(event); break;
-    default: break;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
+      events_.on_handshake_failed(event);
+      break;
+    default:
+      break;
   }
   return true;
 }

@@ -1,7 +1,8 @@
 // Monitor hears from libzmq which connections come and go, by descriptor: what counts them before
 // they have said anything, and the first sign that a peer is gone.
 //
-// Owner:   Frontend. Threads: the loop's. With one I/O thread, events come in the order they happened.
+// Owner:   Frontend. Threads: the loop's. With one I/O thread, events come in the order they
+// happened.
 #pragma once
 #include <cstdint>
 #include <string>

@@ -1,5 +1,5 @@
-// Peers is who is connected, as the ROUTER names them: a slab of peers, found by the routing id that
-// libzmq gave the connection (a zero byte and 32 bits of a counter).
+// Peers is who is connected, as the ROUTER names them: a slab of peers, found by the routing id
+// that libzmq gave the connection (a zero byte and 32 bits of a counter).
 //
 // Owner:     Frontend. Threads: the loop's.
 // Invariant: a routing id names one peer at most; a slot is used again only under a new generation,
@@ -53,9 +53,7 @@ struct Peer : Hook<SuspectTag>, Hook<ParkedTag> {
   std::unique_ptr<Parked> parked;
   Outbox* outbox = nullptr;
 
-  [[nodiscard]] PeerId id() const {
-    return (static_cast<std::uint64_t>(generation) << 32) | slot;
-  }
+  [[nodiscard]] PeerId id() const { return (static_cast<std::uint64_t>(generation) << 32) | slot; }
 };
 
 class Peers {

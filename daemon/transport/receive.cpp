@@ -52,8 +52,8 @@ bool Router::receive_one() {
   }
   const bool more = zmq_msg_more(payload) != 0;
   if (more) drop_rest();
-  frame.adopt(&kMessageOps, {static_cast<const std::uint8_t*>(zmq_msg_data(payload)),
-                             zmq_msg_size(payload)});
+  frame.adopt(&kMessageOps,
+              {static_cast<const std::uint8_t*>(zmq_msg_data(payload)), zmq_msg_size(payload)});
   ++counts_.frames_in;
   Peer* p = sender(&id_frame_, payload);
   if (p == nullptr || p->state != Peer::State::open) return true;

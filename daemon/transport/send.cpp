@@ -40,17 +40,20 @@ Sent Router::send(PeerId peer, proto::Bytes head, ReplyBuffer body) {
 }
 
 bool Router::room_for(Peer& p, std::int64_t large) {
-  const auto held = p.outbox->bytes() -
-                    (p.parked == nullptr ? 0 : static_cast<std::int64_t>(p.parked->bytes));
+  const auto held =
+      p.outbox->bytes() - (p.parked == nullptr ? 0 : static_cast<std::int64_t>(p.parked->bytes));
   return held <= 0 || held + large <= kUnsentMax;
 }
 
 Sent Router::send_message(Peer& p, zmq_msg_t* m) {
   if (p.parked != nullptr) return park(p, m);
   switch (put(p, m)) {
-    case Put::done: return Sent::sent;
-    case Put::full: return park(p, m);
-    case Put::gone: break;
+    case Put::done:
+      return Sent::sent;
+    case Put::full:
+      return park(p, m);
+    case Put::gone:
+      break;
   }
   zmq_msg_close(m);
   lost(p);
@@ -102,9 +105,8 @@ bool Router::flush_parked() {
     while (!q.frames.empty()) {
       zmq_msg_t* m = &q.frames.front();
       const std::uint64_t size = zmq_msg_size(m);
-      const auto held = p.outbox == nullptr
-                            ? 0
-                            : p.outbox->bytes() - static_cast<std::int64_t>(q.bytes);
+      const auto held =
+          p.outbox == nullptr ? 0 : p.outbox->bytes() - static_cast<std::int64_t>(q.bytes);
       if (size > kCopyMax && held > 0 && held + static_cast<std::int64_t>(size) > kUnsentMax) {
         p.outbox->tell_when_drained();
         return;

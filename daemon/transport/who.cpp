@@ -53,7 +53,8 @@ std::string DescriptorKey::text() const {
 
 namespace {
 
-// "0100007F:1F90" as /proc/self/net/tcp writes an address: words in the host's byte order, then the port.
+// "0100007F:1F90" as /proc/self/net/tcp writes an address: words in the host's byte order, then the
+// port.
 std::string table_form(const sockaddr_storage& s) {
   char text[64];
   if (s.ss_family == AF_INET) {

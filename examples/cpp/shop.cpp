@@ -2,7 +2,8 @@
 //
 //   shop [URL]     default: HEADGATE_URL, else the local socket
 //
-// The stores are those of etc/quickstart.toml; every run begins anew, so run it as often as you like.
+// The stores are those of etc/quickstart.toml; every run begins anew, so run it as often as you
+// like.
 #include <cstdlib>
 #include <headgate/client.hpp>
 #include <iostream>
@@ -34,8 +35,8 @@ static void sql(headgate::Client& gateway) {
 
   const std::vector<std::tuple<std::string, std::string, std::optional<std::string>>> orders = {
       {"ada", "12.50", "gift"}, {"alan", "99.00", {}}, {"grace", "7.25", {}}};
-  const auto added = db.execute_many(
-      "insert into shop_orders (customer, total, note) values (?, ?, ?)", orders);
+  const auto added =
+      db.execute_many("insert into shop_orders (customer, total, note) values (?, ?, ?)", orders);
   std::cout << added.rows_affected << " orders\n";
 
   for (const auto& [customer, total] : db.query<std::tuple<std::string, std::string>>(
@@ -78,8 +79,8 @@ static void documents(headgate::Client& gateway) {
   docs.delete_many("shop_reviews", headgate::Doc());
   docs.insert_many("shop_reviews", std::vector<Review>{{"pen", 5}, {"ink", 2}, {"pen", 4}});
   using headgate::Doc;
-  const std::vector<Doc> pipeline = {
-      Doc("$group", Doc("_id", "$item", "n", Doc("$sum", 1))), Doc("$sort", Doc("_id", 1))};
+  const std::vector<Doc> pipeline = {Doc("$group", Doc("_id", "$item", "n", Doc("$sum", 1))),
+                                     Doc("$sort", Doc("_id", 1))};
   for (const headgate::Value& v : docs.aggregate("shop_reviews", pipeline))
     std::cout << "  " << v["_id"].as<std::string>() << ": " << v["n"].as<int>() << " reviews\n";
   const auto good = docs.find<Review>("shop_reviews", Doc("stars", Doc("$gte", 4)));

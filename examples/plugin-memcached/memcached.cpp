@@ -1,10 +1,11 @@
-// A plugin for memcached: one event lane, pipelined. Many callers share one connection; their commands
-// leave in one write, and replies come back in the order of the commands.
+// A plugin for memcached: one event lane, pipelined. Many callers share one connection; their
+// commands leave in one write, and replies come back in the order of the commands.
 //
 // What an event lane must get right, and where it is done:
 //   - nothing waits: the socket is non-blocking, and what it does not take stays in `out_` (pump)
 //   - a reply may arrive in any slices: the parser is fed what there is (read_replies)
-//   - when the connection dies, each call is told the truth: `not_sent` if no byte of it was handed to
+//   - when the connection dies, each call is told the truth: `not_sent` if no byte of it was handed
+//   to
 //     the kernel, else `unknown`; replies that were complete before the cut still count (die)
 //   - a server that says nothing for stall_ms while something is asked is given up (timer)
 #include <fcntl.h>
@@ -39,34 +40,68 @@ hg_bytes describe() {
     VectorOut out;
     Writer w(&out);
     w.map(7);
-    w.str("name"); w.str("memcached");
-    w.str("version"); w.str("1.0");
-    w.str("product"); w.str("memcached");
-    w.str("endpoints"); w.boolean(true);
-    w.str("kinds"); w.array(1); w.map(3);
-    w.str("kind"); w.str("key_value");
-    w.str("verbs"); w.map(6);
+    w.str("name");
+    w.str("memcached");
+    w.str("version");
+    w.str("1.0");
+    w.str("product");
+    w.str("memcached");
+    w.str("endpoints");
+    w.boolean(true);
+    w.str("kinds");
+    w.array(1);
+    w.map(3);
+    w.str("kind");
+    w.str("key_value");
+    w.str("verbs");
+    w.map(6);
     for (const char* read : {"ping", "describe", "get"}) {
-      w.str(read); w.map(1); w.str("access"); w.str("read");
+      w.str(read);
+      w.map(1);
+      w.str("access");
+      w.str("read");
     }
     for (const char* write : {"set", "delete", "increment"}) {
-      w.str(write); w.map(1); w.str("access"); w.str("write");
+      w.str(write);
+      w.map(1);
+      w.str("access");
+      w.str("write");
     }
-    w.str("limits"); w.map(1); w.str("key_bytes"); w.uint(memcached::kKeyMax);
-    w.str("lanes"); w.array(1); w.map(7);
-    w.str("name"); w.str("shared");
-    w.str("model"); w.str("event");
-    w.str("connections"); w.uint(1);
-    w.str("connections_max"); w.uint(8);
-    w.str("max_inflight"); w.uint(1024);
-    w.str("max_batch"); w.uint(1024);
-    w.str("cancel"); w.str("none");
-    w.str("options"); w.map(1); w.str("stall_ms"); w.map(5);
-    w.str("type"); w.str("duration_ms");
-    w.str("default"); w.uint(10'000);
-    w.str("min"); w.uint(10);
-    w.str("max"); w.uint(600'000);
-    w.str("help"); w.str("a server that says nothing for so long while it is asked is given up");
+    w.str("limits");
+    w.map(1);
+    w.str("key_bytes");
+    w.uint(memcached::kKeyMax);
+    w.str("lanes");
+    w.array(1);
+    w.map(7);
+    w.str("name");
+    w.str("shared");
+    w.str("model");
+    w.str("event");
+    w.str("connections");
+    w.uint(1);
+    w.str("connections_max");
+    w.uint(8);
+    w.str("max_inflight");
+    w.uint(1024);
+    w.str("max_batch");
+    w.uint(1024);
+    w.str("cancel");
+    w.str("none");
+    w.str("options");
+    w.map(1);
+    w.str("stall_ms");
+    w.map(5);
+    w.str("type");
+    w.str("duration_ms");
+    w.str("default");
+    w.uint(10'000);
+    w.str("min");
+    w.uint(10);
+    w.str("max");
+    w.uint(600'000);
+    w.str("help");
+    w.str("a server that says nothing for so long while it is asked is given up");
     const Bytes b = out.view();
     return std::vector<std::uint8_t>(b.begin(), b.end());
   }();
@@ -104,7 +139,8 @@ struct Request {
       throw unsupported("memcached has no verb `" + std::string(verb.substr(0, 64)) + "`");
     }
     if (!memcached::good_key(key))
-      throw invalid(std::string(verb) + ": a memcached key has 1 to 250 bytes, none of them a space or a control");
+      throw invalid(std::string(verb) +
+                    ": a memcached key has 1 to 250 bytes, none of them a space or a control");
   }
   Command command = Command::version;
   std::string_view key, value;
@@ -113,7 +149,8 @@ struct Request {
 
 class MemcachedConnection final : public Connection {
  public:
-  MemcachedConnection(int fd, hg_conn_id id, std::uint64_t stall_us) : fd_(fd), id_(id), stall_us_(stall_us) {}
+  MemcachedConnection(int fd, hg_conn_id id, std::uint64_t stall_us)
+      : fd_(fd), id_(id), stall_us_(stall_us) {}
   ~MemcachedConnection() override {
     die("the connection was closed");
     ::close(fd_);
@@ -198,10 +235,11 @@ class MemcachedConnection final : public Connection {
   void take_replies() {
     std::size_t at = 0;
     while (!dead_ && !asked_.empty() && at < in_.size()) {
-      const auto reply = memcached::read_reply(std::string_view(in_).substr(at), asked_.front().command,
-                                               asked_.front().key);
+      const auto reply = memcached::read_reply(std::string_view(in_).substr(at),
+                                               asked_.front().command, asked_.front().key);
       if (!reply) break;
-      if (reply->kind == Reply::Kind::nonsense) return die("the server does not speak memcached's protocol");
+      if (reply->kind == Reply::Kind::nonsense)
+        return die("the server does not speak memcached's protocol");
       const Asked a = std::move(asked_.front());
       asked_.pop_front();
       answer(a, *reply);
@@ -242,7 +280,9 @@ class MemcachedConnection final : public Connection {
         w.str("value");
         w.uint(r.number);
         break;
-      case Command::version: w.map(0); break;
+      case Command::version:
+        w.map(0);
+        break;
       default:
         w.map(3);
         w.str("set");
@@ -255,7 +295,8 @@ class MemcachedConnection final : public Connection {
     sink.commit();
     if (!w.ok()) {
       const Error e(sink.why() == HG_FULL ? Code::too_large : Code::cancelled,
-                    a.command == Command::get ? Outcome::rejected : Outcome::applied, "the reply found no room");
+                    a.command == Command::get ? Outcome::rejected : Outcome::applied,
+                    "the reply found no room");
       return complete(g_host, a.op, {}, &e);
     }
     complete(g_host, a.op, {});
@@ -292,7 +333,8 @@ class MemcachedConnection final : public Connection {
   }
 
   void watch() {
-    const std::uint32_t wanted = HG_IO_READ | (out_.empty() ? 0u : static_cast<std::uint32_t>(HG_IO_WRITE));
+    const std::uint32_t wanted =
+        HG_IO_READ | (out_.empty() ? 0u : static_cast<std::uint32_t>(HG_IO_WRITE));
     if (wanted == watched_) return;
     watched_ = wanted;
     g_host->watch(g_host, id_, fd_, wanted);
@@ -338,7 +380,8 @@ int connect_to(const std::string& endpoint, std::uint64_t deadline_us) {
     if (colon == std::string::npos) throw refused(endpoint, "must be host:port or a socket's path");
     addrinfo hints{}, *found = nullptr;
     hints.ai_socktype = SOCK_STREAM;
-    const int error = ::getaddrinfo(endpoint.substr(0, colon).c_str(), endpoint.substr(colon + 1).c_str(), &hints, &found);
+    const int error = ::getaddrinfo(endpoint.substr(0, colon).c_str(),
+                                    endpoint.substr(colon + 1).c_str(), &hints, &found);
     if (error != 0) throw refused(endpoint, ::gai_strerror(error));
     std::memcpy(&address, found->ai_addr, found->ai_addrlen);
     size = found->ai_addrlen;
@@ -349,11 +392,14 @@ int connect_to(const std::string& endpoint, std::uint64_t deadline_us) {
   int error = ::connect(fd, reinterpret_cast<const sockaddr*>(&address), size) == 0 ? 0 : errno;
   if (error == EINPROGRESS) {
     const std::uint64_t now = g_host->now_us(g_host);
-    const std::uint64_t left_ms = deadline_us > now ? std::min<std::uint64_t>((deadline_us - now) / 1000, 60'000) : 0;
+    const std::uint64_t left_ms =
+        deadline_us > now ? std::min<std::uint64_t>((deadline_us - now) / 1000, 60'000) : 0;
     pollfd p{fd, POLLOUT, 0};
     socklen_t n = sizeof error;
-    if (::poll(&p, 1, static_cast<int>(left_ms)) != 1) error = ETIMEDOUT;
-    else ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n);
+    if (::poll(&p, 1, static_cast<int>(left_ms)) != 1)
+      error = ETIMEDOUT;
+    else
+      ::getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &n);
   }
   if (error != 0) {
     ::close(fd);
@@ -372,7 +418,8 @@ class MemcachedDriver final : public Driver {
     const Request r(call);
     if (!r.key.empty()) touches.touch(text(call.verb), HG_TOUCH_KEY, bytes_of(r.key));
     Route route;
-    route.idempotent = r.command != Command::add && r.command != Command::replace && r.command != Command::increment;
+    route.idempotent = r.command != Command::add && r.command != Command::replace &&
+                       r.command != Command::increment;
     return route;
   }
   std::unique_ptr<Connection> open(const hg_connect& connect, std::int32_t*) override {
@@ -380,7 +427,8 @@ class MemcachedDriver final : public Driver {
       throw unsupported("memcached cannot hold a connection read-only: grant write, or nothing");
     const std::string endpoint(text(connect.endpoint));
     if (endpoint.empty()) throw refused(endpoint, "no endpoint");
-    return std::make_unique<MemcachedConnection>(connect_to(endpoint, connect.deadline_us), connect.id, stall_us_);
+    return std::make_unique<MemcachedConnection>(connect_to(endpoint, connect.deadline_us),
+                                                 connect.id, stall_us_);
   }
 
  private:
@@ -390,7 +438,8 @@ class MemcachedDriver final : public Driver {
 std::unique_ptr<Driver> open_driver(const hg_host* host, const hg_driver_config& config) {
   g_host = host;
   const Fields options("options", bytes(config.options), {"stall_ms"});
-  return std::make_unique<MemcachedDriver>(static_cast<std::uint64_t>(options.integer("stall_ms")) * 1000);
+  return std::make_unique<MemcachedDriver>(static_cast<std::uint64_t>(options.integer("stall_ms")) *
+                                           1000);
 }
 
 constexpr Plugin kPlugin{"memcached", "1.0", describe, open_driver};

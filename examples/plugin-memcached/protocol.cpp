@@ -47,13 +47,25 @@ bool good_key(std::string_view key) {
 void put_command(std::string& out, Command command, std::string_view key, std::string_view value,
                  std::uint64_t by) {
   switch (command) {
-    case Command::get: out.append("get ").append(key); break;
-    case Command::remove: out.append("delete ").append(key); break;
-    case Command::increment: out.append("incr ").append(key).append(" ").append(std::to_string(by)); break;
-    case Command::version: out.append("version"); break;
+    case Command::get:
+      out.append("get ").append(key);
+      break;
+    case Command::remove:
+      out.append("delete ").append(key);
+      break;
+    case Command::increment:
+      out.append("incr ").append(key).append(" ").append(std::to_string(by));
+      break;
+    case Command::version:
+      out.append("version");
+      break;
     default:
       out.append(command == Command::set ? "set " : command == Command::add ? "add " : "replace ");
-      out.append(key).append(" 0 0 ").append(std::to_string(value.size())).append("\r\n").append(value);
+      out.append(key)
+          .append(" 0 0 ")
+          .append(std::to_string(value.size()))
+          .append("\r\n")
+          .append(value);
   }
   out.append("\r\n");
 }

@@ -24,12 +24,22 @@ bool good_key(std::string_view key);
 
 struct Reply {
   enum class Kind : std::uint8_t {
-    value, miss, stored, not_stored, deleted, not_found, number, version, refused, failed, nonsense
+    value,
+    miss,
+    stored,
+    not_stored,
+    deleted,
+    not_found,
+    number,
+    version,
+    refused,
+    failed,
+    nonsense
   };
   Kind kind = Kind::nonsense;
-  std::string_view value;   // of value; text of refused and failed. Lent by the bytes read from.
+  std::string_view value;  // of value; text of refused and failed. Lent by the bytes read from.
   std::uint64_t number = 0;
-  std::size_t size = 0;     // bytes that it took
+  std::size_t size = 0;  // bytes that it took
 };
 
 // Reads the reply to `command` from the front of `in`; nothing: more bytes are needed. Whatever the

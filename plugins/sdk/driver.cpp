@@ -88,7 +88,8 @@ int32_t driver_open(const hg_driver_config* config, hg_driver** out, hg_error* e
 
 void driver_close(hg_driver* d) noexcept { delete as_driver(d); }
 
-int32_t driver_prepare_store(hg_driver* d, uint32_t dry_run, hg_bytes* out, hg_error* error) noexcept {
+int32_t driver_prepare_store(hg_driver* d, uint32_t dry_run, hg_bytes* out,
+                             hg_error* error) noexcept {
   try {
     thread_local std::string ddl;
     ddl = as_driver(d)->prepare_store(dry_run != 0);
@@ -99,7 +100,8 @@ int32_t driver_prepare_store(hg_driver* d, uint32_t dry_run, hg_bytes* out, hg_e
   }
 }
 
-int32_t driver_route(hg_driver* d, const hg_call* call, hg_touches* t, hg_route* out, hg_error* error) noexcept {
+int32_t driver_route(hg_driver* d, const hg_call* call, hg_touches* t, hg_route* out,
+                     hg_error* error) noexcept {
   try {
     const Route r = as_driver(d)->route(*call, Touches(g_host, t));
     out->size = sizeof *out;
@@ -203,15 +205,16 @@ void complete(const hg_host* host, hg_op op, const Done& done, const Error* erro
 
 const hg_plugin* export_plugin(const Plugin& plugin, const hg_host* host, hg_error* error) {
   const auto refuse_host = [&](const std::string& why) {
-    const Error e(Code::internal, Outcome::not_sent, "plugin " + std::string(plugin.name) + " " + why);
+    const Error e(Code::internal, Outcome::not_sent,
+                  "plugin " + std::string(plugin.name) + " " + why);
     if (error != nullptr) e.fill(error);
     return nullptr;
   };
   // Nothing behind host->size may be looked at, so the size comes first.
   if (host->size < sizeof(hg_host))
     return refuse_host("needs a host table of " + std::to_string(sizeof(hg_host)) +
-                       " bytes (plugin ABI " + std::to_string(HG_ABI_VERSION) + ") and this host has " +
-                       std::to_string(host->size));
+                       " bytes (plugin ABI " + std::to_string(HG_ABI_VERSION) +
+                       ") and this host has " + std::to_string(host->size));
   if (host->abi_version != HG_ABI_VERSION)
     return refuse_host("is built for plugin ABI " + std::to_string(HG_ABI_VERSION) +
                        " and this host offers " + std::to_string(host->abi_version));
@@ -252,7 +255,8 @@ Fields::Fields(std::string_view verb, Bytes body, std::initializer_list<std::str
     const Bytes value = c.skip();
     if (!c.ok()) throw invalid(std::string(verb) + ": the body is cut short");
     if (std::find(known.begin(), known.end(), name) == known.end())
-      throw invalid(std::string(verb) + ": unknown field `" + std::string(name.substr(0, 64)) + "`");
+      throw invalid(std::string(verb) + ": unknown field `" + std::string(name.substr(0, 64)) +
+                    "`");
     if (find(name) != nullptr)
       throw invalid(std::string(verb) + ": field `" + std::string(name) + "` is given twice");
     entries_.at(count_++) = {name, value};
@@ -272,12 +276,14 @@ Bytes Fields::raw(std::string_view name) const {
 }
 
 Error Fields::wrong(std::string_view name, std::string_view expected) const {
-  return invalid(std::string(verb_) + ": field `" + std::string(name) + "` must be " + std::string(expected));
+  return invalid(std::string(verb_) + ": field `" + std::string(name) + "` must be " +
+                 std::string(expected));
 }
 
 proto::Cursor Fields::at(std::string_view name) const {
   const Bytes b = raw(name);
-  if (b.empty()) throw invalid(std::string(verb_) + ": field `" + std::string(name) + "` is missing");
+  if (b.empty())
+    throw invalid(std::string(verb_) + ": field `" + std::string(name) + "` is missing");
   return proto::Cursor(b);
 }
 
@@ -296,7 +302,8 @@ std::optional<std::string_view> Fields::opt_str(std::string_view name) const {
 Bytes Fields::key(std::string_view name) const {
   proto::Cursor c = at(name);
   const proto::Item it = c.next();
-  if (it.type != proto::Type::str && it.type != proto::Type::bin) throw wrong(name, "a string or bytes");
+  if (it.type != proto::Type::str && it.type != proto::Type::bin)
+    throw wrong(name, "a string or bytes");
   return it.bytes;
 }
 

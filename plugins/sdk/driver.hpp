@@ -71,7 +71,9 @@ struct Error : std::exception {
 };
 
 inline Error invalid(std::string m) { return {Code::invalid, Outcome::not_sent, std::move(m)}; }
-inline Error unsupported(std::string m) { return {Code::unsupported, Outcome::not_sent, std::move(m)}; }
+inline Error unsupported(std::string m) {
+  return {Code::unsupported, Outcome::not_sent, std::move(m)};
+}
 
 // Fields reads a body that must be a map with known string keys. Unknown, doubled and wrongly typed
 // fields throw `invalid` with the field's name. Views live as long as the body.
@@ -189,7 +191,8 @@ class Touches {
   Touches(const hg_host* host, hg_touches* t) : host_(host), touches_(t) {}
   bool touch(std::string_view verb, int kind, Bytes name) const {
     if (touches_ == nullptr) return true;
-    return host_->touch(host_, touches_, lend(verb), static_cast<std::uint32_t>(kind), lend(name)) != 0;
+    return host_->touch(host_, touches_, lend(verb), static_cast<std::uint32_t>(kind),
+                        lend(name)) != 0;
   }
 
  private:
@@ -233,7 +236,7 @@ const hg_plugin* export_plugin(const Plugin& plugin, const hg_host* host, hg_err
 }  // namespace headgate::sdk
 
 // At file scope, once: HEADGATE_PLUGIN(a constant of type headgate::sdk::Plugin)
-#define HEADGATE_PLUGIN(plugin)                                                           \
+#define HEADGATE_PLUGIN(plugin)                                                            \
   extern "C" HG_EXPORT const hg_plugin* hg_plugin_v0(const hg_host* host, hg_error* err) { \
-    return headgate::sdk::export_plugin(plugin, host, err);                               \
+    return headgate::sdk::export_plugin(plugin, host, err);                                \
   }

@@ -63,13 +63,16 @@ int Authorizer::ask(int action, const char* a, const char* b, const char* db) {
     case SQLITE_TRANSACTION:
       return deny_transaction(a);
     case SQLITE_SAVEPOINT:
-      return deny_transaction(is(a, "BEGIN") ? "SAVEPOINT" : is(a, "RELEASE") ? "RELEASE" : "ROLLBACK_TO");
+      return deny_transaction(is(a, "BEGIN")     ? "SAVEPOINT"
+                              : is(a, "RELEASE") ? "RELEASE"
+                                                 : "ROLLBACK_TO");
     case SQLITE_PRAGMA:
       // What ALTER TABLE, FTS5 and R-Tree ask while they run; each only reads.
       if (is(a, "quick_check") || (b == nullptr && (is(a, "data_version") || is(a, "page_size"))))
         return SQLITE_OK;
-      return deny("PRAGMA is not offered: the store's settings are the operator's, and the verbs "
-                  "tables, columns, keys and indexes describe its schema");
+      return deny(
+          "PRAGMA is not offered: the store's settings are the operator's, and the verbs "
+          "tables, columns, keys and indexes describe its schema");
     case SQLITE_ATTACH:
     case SQLITE_DETACH:
       return deny("ATTACH, DETACH and VACUUM are not offered: a store is one file");
@@ -102,8 +105,9 @@ int Authorizer::ask(int action, const char* a, const char* b, const char* db) {
       // Index, trigger and view actions name the object in `a` and its table in `b`; table actions
       // name the table in `a` and, for an update, the column in `b`.
       if (ours(a) || (action != SQLITE_UPDATE && ours(b))) break;
-      if (is(db, "temp") && (action == SQLITE_INSERT || action == SQLITE_UPDATE ||
-                             action == SQLITE_DELETE) && !is(a, "sqlite_temp_master"))
+      if (is(db, "temp") &&
+          (action == SQLITE_INSERT || action == SQLITE_UPDATE || action == SQLITE_DELETE) &&
+          !is(a, "sqlite_temp_master"))
         return deny("temporary objects are not offered");
       return SQLITE_OK;
   }

@@ -25,7 +25,10 @@ class Authorizer {
 
   // Before a text is compiled: forgets what the last one was denied for. The text is looked at
   // where SQLite's question leaves out a name (ALTER TABLE ... RENAME TO).
-  void begin(std::string_view sql) { sql_ = sql; refusal_.reset(); }
+  void begin(std::string_view sql) {
+    sql_ = sql;
+    refusal_.reset();
+  }
 
   // Why the last compilation was denied; empty when the authorizer had no part in it.
   [[nodiscard]] const std::optional<sdk::Error>& refusal() const { return refusal_; }

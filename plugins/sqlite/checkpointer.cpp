@@ -56,8 +56,8 @@ void Checkpointer::run() {
     lock.unlock();
     try {
       if (db == nullptr)
-        db = std::make_unique<Database>(driver_.host(), driver_.options().path, Database::Mode::write,
-                                        driver_.options());
+        db = std::make_unique<Database>(driver_.host(), driver_.options().path,
+                                        Database::Mode::write, driver_.options());
       const std::lock_guard running(running_);
       sqlite3_wal_checkpoint_v2(db->raw(), nullptr, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
     } catch (const std::exception& e) {  // the writer meets the same fault and reports it

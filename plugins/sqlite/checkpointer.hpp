@@ -38,9 +38,9 @@ class Checkpointer {
   std::uint64_t wal_bytes_ = 0;
   std::uint64_t copied_at_ = 0;  // the log's size at the last checkpoint
   bool dirty_ = false;
-  bool quiet_ = true;            // no commit since the thread last looked
+  bool quiet_ = true;  // no commit since the thread last looked
   bool stop_ = false;
-  std::thread thread_;           // last: the rest is there when it starts
+  std::thread thread_;  // last: the rest is there when it starts
 };
 
 }  // namespace headgate::sqlite

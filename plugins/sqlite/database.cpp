@@ -31,7 +31,7 @@ using Lru = std::list<Cached>;  // most recently used first
 
 std::string reason(const std::string& path, sqlite3* db, int rc) {
   const std::string dir = path.substr(0, path.rfind('/'));
-  struct stat st{};
+  struct stat st {};
   std::string why = "cannot open " + path + ": ";
   if (::stat(dir.empty() ? "/" : dir.c_str(), &st) != 0)
     return why + "the directory " + dir + " cannot be reached (" + std::strerror(errno) + ")";
@@ -74,7 +74,7 @@ struct Database::Impl {
   std::uint64_t busy_us = 0;
   std::uint64_t busy_since = 0;
 
-  std::mutex op_mutex;       // guards op against cancel()
+  std::mutex op_mutex;  // guards op against cancel()
   hg_op op = 0;
   std::atomic<Stop> stop{Stop::none};  // what runs must end
   std::atomic<Stop> why{Stop::none};   // of the present or last op
@@ -129,7 +129,8 @@ void Database::open(const std::string& path, const Options&) {
     flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE;
     // SQLite would make it readable for everybody. Only a file that is new is opened here: closing
     // a descriptor of a file that SQLite has open would drop its locks.
-    const int fd = path == ":memory:" ? -1 : ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    const int fd =
+        path == ":memory:" ? -1 : ::open(path.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd >= 0) ::close(fd);
   } else {
     flags |= SQLITE_OPEN_READONLY;
@@ -145,15 +146,19 @@ void Database::open(const std::string& path, const Options&) {
 void Database::configure(const std::string& path, const Options& o) {
   sqlite3_extended_result_codes(db_, 1);
   sqlite3_busy_handler(
-      db_, [](void* self, int tries) { return static_cast<Impl*>(self)->wait_for_lock(tries) ? 1 : 0; },
+      db_,
+      [](void* self, int tries) { return static_cast<Impl*>(self)->wait_for_lock(tries) ? 1 : 0; },
       impl_.get());
   sqlite3_progress_handler(
       db_, kProgressOps, [](void* self) { return static_cast<Impl*>(self)->must_stop() ? 1 : 0; },
       impl_.get());
   const int on[] = {SQLITE_DBCONFIG_ENABLE_FKEY, SQLITE_DBCONFIG_DEFENSIVE};
-  const int off[] = {SQLITE_DBCONFIG_TRUSTED_SCHEMA, SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION,
-                     SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER, SQLITE_DBCONFIG_DQS_DML,
-                     SQLITE_DBCONFIG_DQS_DDL, SQLITE_DBCONFIG_WRITABLE_SCHEMA};
+  const int off[] = {SQLITE_DBCONFIG_TRUSTED_SCHEMA,
+                     SQLITE_DBCONFIG_ENABLE_LOAD_EXTENSION,
+                     SQLITE_DBCONFIG_ENABLE_FTS3_TOKENIZER,
+                     SQLITE_DBCONFIG_DQS_DML,
+                     SQLITE_DBCONFIG_DQS_DDL,
+                     SQLITE_DBCONFIG_WRITABLE_SCHEMA};
   for (const int what : on) sqlite3_db_config(db_, what, 1, nullptr);
   for (const int what : off) sqlite3_db_config(db_, what, 0, nullptr);
   const std::pair<int, int> limits[] = {
@@ -185,8 +190,9 @@ void Database::configure(const std::string& path, const Options& o) {
   if (rc == SQLITE_OK && mode_ == Mode::write && path != ":memory:") {
     Statement mode = prepare("PRAGMA journal_mode");
     if (!mode.step() || mode.text(0) != "wal") {
-      sdk::Error e = error_from(SQLITE_CANTOPEN, "cannot open " + path +
-                                ": its file system does not take a write-ahead log (WAL)");
+      sdk::Error e = error_from(
+          SQLITE_CANTOPEN,
+          "cannot open " + path + ": its file system does not take a write-ahead log (WAL)");
       e.outcome = sdk::Outcome::not_sent;
       throw e;
     }
@@ -227,7 +233,8 @@ Statement Database::prepare(std::string_view sql, Trust trust) {
   impl_->authorizer.trust = before;
   if (rc == SQLITE_TOOBIG) throw error_from(rc, "the statement's text is longer than 1 MiB");
   if (rc != SQLITE_OK) refuse(rc);
-  if (stmt == nullptr) throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected, "the text holds no statement");
+  if (stmt == nullptr)
+    throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected, "the text holds no statement");
   const std::size_t used = static_cast<std::size_t>(tail - sql.data());
   if (!is_blank(sql.substr(used))) {
     sqlite3_finalize(stmt);

@@ -11,40 +11,31 @@ namespace headgate::sqlite {
 namespace {
 
 constexpr VerbEntry kCommon[] = {
-    {"ping", "read"},
-    {"describe", "read"},
+    {"ping", "read"},    {"describe", "read"},
     {"batch", "read"},  // each item's own access is asked for through touch()
-    {"explain", "read"},
-    {"backup", "admin", true},
+    {"explain", "read"}, {"backup", "admin", true},
 };
 
 constexpr VerbEntry kSql[] = {
-    {"query", "read", true},
-    {"execute", "write", true},
-    {"execute_many", "write"},
+    {"query", "read", true},    {"execute", "write", true}, {"execute_many", "write"},
     {"run", "read", true},  // a statement that writes needs write access: the driver sees to it
     {"begin", "read"},      // without read_only the transaction may write: it takes the writer
-    {"commit", "read"},
-    {"rollback", "read"},
-    {"savepoint", "read"},
-    {"release", "read"},
-    {"rollback_to", "read"},
-    {"copy_in", "write", false, true},
-    {"copy_out", "read", true},
-    {"tables", "read"},
-    {"columns", "read"},
-    {"keys", "read"},
-    {"indexes", "read"},
+    {"commit", "read"},         {"rollback", "read"},       {"savepoint", "read"},
+    {"release", "read"},        {"rollback_to", "read"},    {"copy_in", "write", false, true},
+    {"copy_out", "read", true}, {"tables", "read"},         {"columns", "read"},
+    {"keys", "read"},           {"indexes", "read"},
 };
 
 constexpr std::string_view kSqlCapabilities[] = {
-    "transactions", "savepoints", "streams",    "copy",      "introspect", "returning",
-    "explain",      "backup",     "idempotency", "read_only", "named_statements",
-    "last_id",      "recursive",  "cancel",      "transactional_ddl", "deferred_constraints",
+    "transactions", "savepoints", "streams",           "copy",
+    "introspect",   "returning",  "explain",           "backup",
+    "idempotency",  "read_only",  "named_statements",  "last_id",
+    "recursive",    "cancel",     "transactional_ddl", "deferred_constraints",
     "strict_types"};
 
-void lane(proto::Writer& w, std::string_view name, std::int64_t connections, std::int64_t connections_max,
-          std::string_view per, std::int64_t batch, bool read_only, std::string_view option) {
+void lane(proto::Writer& w, std::string_view name, std::int64_t connections,
+          std::int64_t connections_max, std::string_view per, std::int64_t batch, bool read_only,
+          std::string_view option) {
   w.map(option.empty() ? 10 : 11);
   if (!option.empty()) {
     w.str("connections_option");

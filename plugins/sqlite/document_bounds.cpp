@@ -10,9 +10,7 @@ namespace headgate::sqlite::doc {
 namespace {
 
 // What follows a whole key begins with a rank, plain or complemented, which is below ff.
-std::string low_bytes(const Edge& e) {
-  return e.prefix || e.inclusive ? e.key : e.key + '\xff';
-}
+std::string low_bytes(const Edge& e) { return e.prefix || e.inclusive ? e.key : e.key + '\xff'; }
 std::string high_bytes(const Edge& e) {
   if (e.prefix) {  // no prefix ends with ff: it is a rank, or text
     std::string next = e.key;
@@ -66,9 +64,7 @@ bool add_pattern(Intervals& out, const Pattern& p) {
   return true;
 }
 
-bool is_nan(const Value& v) {
-  return v.is_number() && std::isnan(v.to_double());
-}
+bool is_nan(const Value& v) { return v.is_number() && std::isnan(v.to_double()); }
 
 std::optional<Intervals> comparison(Test test, const Value& v) {
   if (v.is(Tag::min_key) || v.is(Tag::max_key) || v.is(Tag::array)) return std::nullopt;
@@ -113,10 +109,15 @@ std::optional<Intervals> bounds_of(const Node& leaf) {
     case Test::regex:
       if (!add_pattern(out, leaf.patterns[0])) return std::nullopt;
       return sorted(std::move(out));
-    case Test::lt: case Test::lte: case Test::gt: case Test::gte:
+    case Test::lt:
+    case Test::lte:
+    case Test::gt:
+    case Test::gte:
       return comparison(leaf.test, leaf.operand);
-    case Test::elem_match_value: return of_element(leaf.children[0]);
-    default: return std::nullopt;
+    case Test::elem_match_value:
+      return of_element(leaf.children[0]);
+    default:
+      return std::nullopt;
   }
 }
 

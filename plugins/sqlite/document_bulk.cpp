@@ -88,8 +88,10 @@ void write_totals(DocumentCall& c, const Totals& t, const std::vector<WriteError
   proto::Writer w(&c.sink);
   w.map(7);
   const std::pair<const char*, std::int64_t> counts[] = {
-      {"inserted_count", t.sum.inserted}, {"matched_count", t.sum.matched},
-      {"modified_count", t.sum.modified}, {"deleted_count", t.sum.deleted},
+      {"inserted_count", t.sum.inserted},
+      {"matched_count", t.sum.matched},
+      {"modified_count", t.sum.modified},
+      {"deleted_count", t.sum.deleted},
       {"upserted_count", static_cast<std::int64_t>(t.upserted.size())}};
   for (const auto& [name, n] : counts) {
     w.str(name);

@@ -279,8 +279,8 @@ Decimal operator+(const Decimal& a, const Decimal& b) {
   // The higher one is widened as far as 37 digits go; of the lower one what then still hangs below
   // is cut off and only remembered as "more": at least 36 digits stay, and 34 are kept.
   const int apart = high.exponent_ - low.exponent_;
-  const int widen = high.coefficient_ == 0 ? apart
-                                           : std::min(apart, 37 - digit_count(high.coefficient_));
+  const int widen =
+      high.coefficient_ == 0 ? apart : std::min(apart, 37 - digit_count(high.coefficient_));
   const Uint128 h = high.coefficient_ == 0 ? 0 : high.coefficient_ * power_of_ten(widen);
   const int cut = apart - widen;
   Uint128 l = low.coefficient_;

@@ -14,8 +14,22 @@ namespace headgate::sqlite::doc {
 // One operator, path or constant. Which members count is the kind's business.
 struct Expression::Node {
   enum class Kind {
-    constant, path, remove, object, array, eager, both, either, negate, if_null, cond, branches,
-    let, map, filter, regex_match
+    constant,
+    path,
+    remove,
+    object,
+    array,
+    eager,
+    both,
+    either,
+    negate,
+    if_null,
+    cond,
+    branches,
+    let,
+    map,
+    filter,
+    regex_match
   };
   Kind kind = Kind::constant;
   Value constant;
@@ -86,8 +100,7 @@ Operand path_value(const ENode& n, Run& run, const Scope* scope) {
 Value object_value(const ENode& n, Run& run, const Scope* scope) {
   Object out;
   for (std::size_t i = 0; i < n.names.size(); ++i)
-    if (Operand v = evaluate(n.children[i], run, scope))
-      out.push_back({n.names[i], std::move(*v)});
+    if (Operand v = evaluate(n.children[i], run, scope)) out.push_back({n.names[i], std::move(*v)});
   return Value::object(std::move(out));
 }
 
@@ -111,8 +124,10 @@ Operand over_array(const ENode& n, Run& run, const Scope* scope) {
     run.step();
     const Scope inner{&n.names[0], &e, scope};
     Operand v = evaluate(n.children[1], run, &inner);
-    if (n.kind == Kind::map) out.push_back(v ? std::move(*v) : Value());
-    else if (truth_of(v)) out.push_back(run.copy(e));
+    if (n.kind == Kind::map)
+      out.push_back(v ? std::move(*v) : Value());
+    else if (truth_of(v))
+      out.push_back(run.copy(e));
   }
   return Value::array(std::move(out));
 }
@@ -151,24 +166,36 @@ Operand evaluate(const ENode& n, Run& run, const Scope* scope) {
   run.step();
   const auto child = [&](const ENode& c) { return truth_of(evaluate(c, run, scope)); };
   switch (n.kind) {
-    case Kind::constant: return run.copy(n.constant);
-    case Kind::path: return path_value(n, run, scope);
-    case Kind::remove: return std::nullopt;
-    case Kind::object: return object_value(n, run, scope);
-    case Kind::array: return array_value(n, run, scope);
-    case Kind::eager: return eager_value(n, run, scope);
+    case Kind::constant:
+      return run.copy(n.constant);
+    case Kind::path:
+      return path_value(n, run, scope);
+    case Kind::remove:
+      return std::nullopt;
+    case Kind::object:
+      return object_value(n, run, scope);
+    case Kind::array:
+      return array_value(n, run, scope);
+    case Kind::eager:
+      return eager_value(n, run, scope);
     case Kind::both:
       return Value::boolean(std::all_of(n.children.begin(), n.children.end(), child));
     case Kind::either:
       return Value::boolean(std::any_of(n.children.begin(), n.children.end(), child));
-    case Kind::negate: return Value::boolean(!child(n.children[0]));
+    case Kind::negate:
+      return Value::boolean(!child(n.children[0]));
     case Kind::if_null:
       for (std::size_t i = 0; i + 1 < n.children.size(); ++i)
         if (Operand v = evaluate(n.children[i], run, scope); !nullish(v)) return v;
       return evaluate(n.children.back(), run, scope);
-    case Kind::cond: case Kind::branches: return branch_value(n, run, scope);
-    case Kind::let: return let_value(n, run, scope);
-    case Kind::map: case Kind::filter: return over_array(n, run, scope);
+    case Kind::cond:
+    case Kind::branches:
+      return branch_value(n, run, scope);
+    case Kind::let:
+      return let_value(n, run, scope);
+    case Kind::map:
+    case Kind::filter:
+      return over_array(n, run, scope);
     case Kind::regex_match: {
       const Operand v = evaluate(n.children[0], run, scope);
       if (nullish(v)) return Value::boolean(false);
@@ -295,9 +322,12 @@ ENode regex_node(const Value& v, const Names& bound) {
   only(v, "$regexMatch", {"input", "regex", "options"});
   const Value& regex = part(v, "$regexMatch", "regex");
   Regex r;
-  if (regex.is(Tag::regex)) r = regex.as_regex();
-  else if (regex.is(Tag::string) && regex.text().substr(0, 1) != "$") r.pattern = regex.text();
-  else throw no("$regexMatch: a pattern that is computed is not supported");
+  if (regex.is(Tag::regex))
+    r = regex.as_regex();
+  else if (regex.is(Tag::string) && regex.text().substr(0, 1) != "$")
+    r.pattern = regex.text();
+  else
+    throw no("$regexMatch: a pattern that is computed is not supported");
   if (const Value* options = v.find("options")) {
     if (!options->is(Tag::string)) throw bad("$regexMatch: `options` is a string");
     r.options = options->text();

@@ -20,7 +20,19 @@ namespace headgate::sqlite::doc {
 class Expression;
 
 enum class Test : std::uint8_t {
-  eq, lt, lte, gt, gte, in, regex, exists, type, mod, size, elem_match_object, elem_match_value
+  eq,
+  lt,
+  lte,
+  gt,
+  gte,
+  in,
+  regex,
+  exists,
+  type,
+  mod,
+  size,
+  elem_match_object,
+  elem_match_value
 };
 
 struct Node {

@@ -17,8 +17,9 @@ struct Name {
   std::string_view name;
   Kind kind;
 };
-constexpr Name kNames[] = {{"$sum", Kind::sum},     {"$avg", Kind::avg},   {"$min", Kind::min},
-                           {"$max", Kind::max},     {"$first", Kind::first}, {"$last", Kind::last},
+constexpr Name kNames[] = {{"$sum", Kind::sum},     {"$avg", Kind::avg},
+                           {"$min", Kind::min},     {"$max", Kind::max},
+                           {"$first", Kind::first}, {"$last", Kind::last},
                            {"$push", Kind::push},   {"$addToSet", Kind::add_to_set},
                            {"$count", Kind::count}};
 
@@ -40,11 +41,15 @@ struct State {
   // Returns the bytes that it now holds more.
   std::size_t add(Kind kind, std::optional<Value> v) {
     switch (kind) {
-      case Kind::count: ++count; return 0;
-      case Kind::sum: case Kind::avg:
+      case Kind::count:
+        ++count;
+        return 0;
+      case Kind::sum:
+      case Kind::avg:
         if (v) sum.add(*v);
         return 0;
-      case Kind::min: case Kind::max: {
+      case Kind::min:
+      case Kind::max: {
         if (!v || v->is_nullish()) return 0;
         const int c = value ? compare(*v, *value) : 0;
         return !value || (kind == Kind::min ? c < 0 : c > 0) ? keep(std::move(v)) : 0;
@@ -53,8 +58,10 @@ struct State {
         if (seen) return 0;
         seen = true;
         return keep(std::move(v));
-      case Kind::last: return keep(std::move(v));
-      case Kind::push: return v ? append(std::move(*v)) : 0;
+      case Kind::last:
+        return keep(std::move(v));
+      case Kind::push:
+        return v ? append(std::move(*v)) : 0;
       case Kind::add_to_set: {
         if (!v) return 0;
         std::string key = key_of(*v);
@@ -67,11 +74,17 @@ struct State {
 
   Value result(Kind kind) {
     switch (kind) {
-      case Kind::sum: return sum.total();
-      case Kind::avg: return sum.average();
-      case Kind::count: return Value::integer(count);
-      case Kind::push: case Kind::add_to_set: return Value::array(std::move(items));
-      default: return value ? std::move(*value) : Value();
+      case Kind::sum:
+        return sum.total();
+      case Kind::avg:
+        return sum.average();
+      case Kind::count:
+        return Value::integer(count);
+      case Kind::push:
+      case Kind::add_to_set:
+        return Value::array(std::move(items));
+      default:
+        return value ? std::move(*value) : Value();
     }
   }
 

@@ -55,11 +55,14 @@ void Store::make_index(Collection& c, Index index) {
     }
   }
   if (c.indexes.size() >= kIndexesMax) throw bad("a collection has at most 64 indexes");
-  db_.prepare("INSERT INTO headgate_doc_indexes (collection, name, keys, is_unique, multikey) "
-              "VALUES (?, ?, ?, ?, 0)")
-      .bind(1, c.number).bind(2, std::string_view(index.name))
+  db_.prepare(
+         "INSERT INTO headgate_doc_indexes (collection, name, keys, is_unique, multikey) "
+         "VALUES (?, ?, ?, ?, 0)")
+      .bind(1, c.number)
+      .bind(2, std::string_view(index.name))
       .bind(3, std::string_view(to_json(keys_value(index.order))))
-      .bind(4, std::int64_t{index.unique}).run();
+      .bind(4, std::int64_t{index.unique})
+      .run();
   index.number = db_.last_id();
   db_.exec("CREATE TABLE " + c.table(index) +
            " (value BLOB NOT NULL, id INTEGER NOT NULL, PRIMARY KEY (" +

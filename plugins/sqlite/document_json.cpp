@@ -25,10 +25,19 @@ void append_string(std::string& out, std::string_view s) {
     from = i + 1;
     out += '\\';
     switch (c) {
-      case '"': case '\\': out += static_cast<char>(c); break;
-      case '\n': out += 'n'; break;
-      case '\t': out += 't'; break;
-      case '\r': out += 'r'; break;
+      case '"':
+      case '\\':
+        out += static_cast<char>(c);
+        break;
+      case '\n':
+        out += 'n';
+        break;
+      case '\t':
+        out += 't';
+        break;
+      case '\r':
+        out += 'r';
+        break;
       default:
         out += "u00";
         out += kHex[c >> 4];
@@ -47,8 +56,10 @@ void append_number(std::string& out, T n) {
 }
 
 void append_double(std::string& out, double d) {
-  if (std::isnan(d)) out += "NaN";
-  else if (std::isinf(d)) out += d < 0 ? "-Infinity" : "Infinity";
+  if (std::isnan(d))
+    out += "NaN";
+  else if (std::isinf(d))
+    out += d < 0 ? "-Infinity" : "Infinity";
   else {
     const std::size_t from = out.size();
     append_number(out, d);
@@ -80,9 +91,15 @@ void append_hex(std::string& out, std::string_view s) {
 
 void append_json(std::string& out, const Value& v) {
   switch (v.tag()) {
-    case Tag::null: out += "null"; break;
-    case Tag::boolean: out += v.as_bool() ? "true" : "false"; break;
-    case Tag::string: append_string(out, v.text()); break;
+    case Tag::null:
+      out += "null";
+      break;
+    case Tag::boolean:
+      out += v.as_bool() ? "true" : "false";
+      break;
+    case Tag::string:
+      append_string(out, v.text());
+      break;
     case Tag::int32:
       out += R"({"$numberInt":")";
       append_number(out, v.as_int());
@@ -137,9 +154,15 @@ void append_json(std::string& out, const Value& v) {
       append_number(out, v.as_timestamp() & 0xffffffff);
       out += "}}";
       break;
-    case Tag::undefined: out += R"({"$undefined":true})"; break;
-    case Tag::min_key: out += R"({"$minKey":1})"; break;
-    case Tag::max_key: out += R"({"$maxKey":1})"; break;
+    case Tag::undefined:
+      out += R"({"$undefined":true})";
+      break;
+    case Tag::min_key:
+      out += R"({"$minKey":1})";
+      break;
+    case Tag::max_key:
+      out += R"({"$maxKey":1})";
+      break;
     case Tag::array: {
       out += '[';
       bool first = true;
@@ -196,13 +219,23 @@ class Parser {
 
   Value value() {
     switch (peek()) {
-      case '"': return Value::string(string());
-      case '{': return object();
-      case '[': return array();
-      case 't': need("true"); return Value::boolean(true);
-      case 'f': need("false"); return Value::boolean(false);
-      case 'n': need("null"); return {};
-      default: corrupt();
+      case '"':
+        return Value::string(string());
+      case '{':
+        return object();
+      case '[':
+        return array();
+      case 't':
+        need("true");
+        return Value::boolean(true);
+      case 'f':
+        need("false");
+        return Value::boolean(false);
+      case 'n':
+        need("null");
+        return {};
+      default:
+        corrupt();
     }
   }
 
@@ -362,8 +395,10 @@ class Parser {
       for (std::size_t k = 0; k < 4; ++k) {
         const char c = s[i + k];
         const char* at = c == '=' || c == '\0' ? nullptr : std::strchr(kBase64, c);
-        if (c == '=' && i + 4 == s.size() && k >= 2) ++pad;
-        else if (at == nullptr || pad > 0) corrupt();
+        if (c == '=' && i + 4 == s.size() && k >= 2)
+          ++pad;
+        else if (at == nullptr || pad > 0)
+          corrupt();
         n = n << 6 | (at == nullptr ? 0u : static_cast<unsigned>(at - kBase64));
       }
       const char bytes[] = {static_cast<char>(n >> 16), static_cast<char>(n >> 8),
@@ -383,17 +418,28 @@ class Parser {
       if (at_ == end_) corrupt();
       if (*at_++ == '"') return out;
       switch (peek()) {
-        case '"': case '\\': case '/': out += *at_; break;
-        case 'n': out += '\n'; break;
-        case 't': out += '\t'; break;
-        case 'r': out += '\r'; break;
+        case '"':
+        case '\\':
+        case '/':
+          out += *at_;
+          break;
+        case 'n':
+          out += '\n';
+          break;
+        case 't':
+          out += '\t';
+          break;
+        case 'r':
+          out += '\r';
+          break;
         case 'u': {
           if (end_ - at_ < 5 || at_[1] != '0' || at_[2] != '0') corrupt();
           out += unhex(std::string(at_ + 3, 2));
           at_ += 4;
           break;
         }
-        default: corrupt();
+        default:
+          corrupt();
       }
       ++at_;
     }

@@ -40,9 +40,12 @@ void append_digits(std::string& out, bool negative, std::string_view digits, int
 }
 
 void append_decimal(std::string& out, const Decimal& d) {
-  if (d.is_nan()) out += kNan;
-  else if (d.is_infinite()) out += d.negative() ? kMinusInfinity : kInfinity;
-  else if (d.is_zero()) out += kZero;
+  if (d.is_nan())
+    out += kNan;
+  else if (d.is_infinite())
+    out += d.negative() ? kMinusInfinity : kInfinity;
+  else if (d.is_zero())
+    out += kZero;
   else {
     std::string digits = d.digits();
     const int exponent = d.exponent() + static_cast<int>(digits.size());
@@ -67,8 +70,10 @@ void append_int(std::string& out, std::int64_t i) {
 
 void append_double(std::string& out, double d) {
   constexpr double kExact = 9007199254740992.0;  // 2^53
-  if (std::fabs(d) < kExact && std::trunc(d) == d) append_int(out, static_cast<std::int64_t>(d));
-  else append_decimal(out, Decimal::from_double(d));
+  if (std::fabs(d) < kExact && std::trunc(d) == d)
+    append_int(out, static_cast<std::int64_t>(d));
+  else
+    append_decimal(out, Decimal::from_double(d));
 }
 
 void append_object(std::string& out, const Object& fields) {
@@ -95,11 +100,23 @@ void append_key(std::string& out, const Value& v) {
   constexpr std::uint64_t kSign = std::uint64_t{1} << 63;
   out += static_cast<char>(key_rank(v.tag()));
   switch (v.tag()) {
-    case Tag::int32: case Tag::int64: append_int(out, v.as_int()); break;
-    case Tag::floating: append_double(out, v.as_double()); break;
-    case Tag::decimal: append_decimal(out, v.as_decimal()); break;
-    case Tag::string: case Tag::code: append_text(out, v.text()); break;
-    case Tag::object: append_object(out, v.fields()); break;
+    case Tag::int32:
+    case Tag::int64:
+      append_int(out, v.as_int());
+      break;
+    case Tag::floating:
+      append_double(out, v.as_double());
+      break;
+    case Tag::decimal:
+      append_decimal(out, v.as_decimal());
+      break;
+    case Tag::string:
+    case Tag::code:
+      append_text(out, v.text());
+      break;
+    case Tag::object:
+      append_object(out, v.fields());
+      break;
     case Tag::array:
       for (const Value& e : v.items()) append_key(out, e);
       out += '\0';
@@ -109,17 +126,24 @@ void append_key(std::string& out, const Value& v) {
       out += static_cast<char>(v.subtype());
       out += v.text();
       break;
-    case Tag::object_id: out += v.text(); break;
-    case Tag::boolean: out += v.as_bool() ? '\1' : '\0'; break;
+    case Tag::object_id:
+      out += v.text();
+      break;
+    case Tag::boolean:
+      out += v.as_bool() ? '\1' : '\0';
+      break;
     case Tag::date:
       append_big_endian(out, static_cast<std::uint64_t>(v.as_int()) ^ kSign, 8);
       break;
-    case Tag::timestamp: append_big_endian(out, v.as_timestamp(), 8); break;
+    case Tag::timestamp:
+      append_big_endian(out, v.as_timestamp(), 8);
+      break;
     case Tag::regex:
       append_text(out, v.as_regex().pattern);
       append_text(out, v.as_regex().options);
       break;
-    default: break;
+    default:
+      break;
   }
 }
 

@@ -15,11 +15,16 @@ bool is_nan(const Value& v) {
 
 bool holds(Test test, int order) {
   switch (test) {
-    case Test::eq: return order == 0;
-    case Test::lt: return order < 0;
-    case Test::lte: return order <= 0;
-    case Test::gt: return order > 0;
-    default: return order >= 0;
+    case Test::eq:
+      return order == 0;
+    case Test::lt:
+      return order < 0;
+    case Test::lte:
+      return order <= 0;
+    case Test::gt:
+      return order > 0;
+    default:
+      return order >= 0;
   }
 }
 
@@ -87,16 +92,21 @@ bool matches_element(const Node& n, const Value& e) {
 // One value against a leaf; `at`: which element matched.
 bool leaf_value(const Node& n, const Value* v, std::optional<std::size_t>* at) {
   switch (n.test) {
-    case Test::in: return in_list(n, v);
-    case Test::regex: return finds(n.patterns[0], v);
-    case Test::exists: return v != nullptr;
+    case Test::in:
+      return in_list(n, v);
+    case Test::regex:
+      return finds(n.patterns[0], v);
+    case Test::exists:
+      return v != nullptr;
     case Test::type:
       return v != nullptr && std::find(n.types.begin(), n.types.end(), v->tag()) != n.types.end();
-    case Test::mod: return divides(n, v);
+    case Test::mod:
+      return divides(n, v);
     case Test::size:
       return v != nullptr && v->is(Tag::array) &&
              v->items().size() == static_cast<std::size_t>(n.size);
-    case Test::elem_match_object: case Test::elem_match_value: {
+    case Test::elem_match_object:
+    case Test::elem_match_value: {
       if (v == nullptr || !v->is(Tag::array)) return false;
       for (std::size_t i = 0; i < v->items().size(); ++i) {
         if (!matches_element(n, v->items()[i])) continue;
@@ -105,7 +115,8 @@ bool leaf_value(const Node& n, const Value* v, std::optional<std::size_t>* at) {
       }
       return false;
     }
-    default: return compares(n.test, n.operand, v);
+    default:
+      return compares(n.test, n.operand, v);
   }
 }
 
@@ -122,8 +133,10 @@ bool leaf_matches(const Node& n, const Value& document, std::optional<std::size_
   LeafVisitor visitor(n);
   if (!walk(document, n.path, elements, visitor)) return false;
   if (position != nullptr) {
-    if (visitor.position) *position = visitor.position;
-    else if (visitor.element) *position = visitor.element;
+    if (visitor.position)
+      *position = visitor.position;
+    else if (visitor.element)
+      *position = visitor.element;
   }
   return true;
 }
@@ -137,13 +150,20 @@ bool matches(const Node& node, const Value& document, std::optional<std::size_t>
   const auto silent = [&](const Node& n) { return matches(n, document, nullptr); };
   const auto& c = node.children;
   switch (node.kind) {
-    case Node::Kind::all: return std::all_of(c.begin(), c.end(), child);
-    case Node::Kind::any: return std::any_of(c.begin(), c.end(), child);
-    case Node::Kind::none: return std::none_of(c.begin(), c.end(), silent);
-    case Node::Kind::negate: return !silent(c[0]);
-    case Node::Kind::leaf: return leaf_matches(node, document, position);
-    case Node::Kind::expression: return node.expression->truth(document);
-    case Node::Kind::never: return false;
+    case Node::Kind::all:
+      return std::all_of(c.begin(), c.end(), child);
+    case Node::Kind::any:
+      return std::any_of(c.begin(), c.end(), child);
+    case Node::Kind::none:
+      return std::none_of(c.begin(), c.end(), silent);
+    case Node::Kind::negate:
+      return !silent(c[0]);
+    case Node::Kind::leaf:
+      return leaf_matches(node, document, position);
+    case Node::Kind::expression:
+      return node.expression->truth(document);
+    case Node::Kind::never:
+      return false;
   }
   return false;
 }
@@ -152,12 +172,18 @@ bool matches_value(const Node& node, const Value* v) {
   const auto child = [&](const Node& n) { return matches_value(n, v); };
   const auto& c = node.children;
   switch (node.kind) {
-    case Node::Kind::all: return std::all_of(c.begin(), c.end(), child);
-    case Node::Kind::any: return std::any_of(c.begin(), c.end(), child);
-    case Node::Kind::none: return std::none_of(c.begin(), c.end(), child);
-    case Node::Kind::negate: return !child(c[0]);
-    case Node::Kind::leaf: return leaf_value(node, v, nullptr);
-    default: return false;
+    case Node::Kind::all:
+      return std::all_of(c.begin(), c.end(), child);
+    case Node::Kind::any:
+      return std::any_of(c.begin(), c.end(), child);
+    case Node::Kind::none:
+      return std::none_of(c.begin(), c.end(), child);
+    case Node::Kind::negate:
+      return !child(c[0]);
+    case Node::Kind::leaf:
+      return leaf_value(node, v, nullptr);
+    default:
+      return false;
   }
 }
 
@@ -169,9 +195,12 @@ bool Filter::matches(const Value& document, std::optional<std::size_t>* position
 
 bool ElementFilter::matches(const Value& element) const {
   switch (kind_) {
-    case Kind::value: return detail::matches_value(root_, &element);
-    case Kind::fields: return element.is(Tag::object) && detail::matches(root_, element, nullptr);
-    case Kind::equal: return equal(equal_, element);
+    case Kind::value:
+      return detail::matches_value(root_, &element);
+    case Kind::fields:
+      return element.is(Tag::object) && detail::matches(root_, element, nullptr);
+    case Kind::equal:
+      return equal(equal_, element);
   }
   return false;
 }

@@ -195,8 +195,10 @@ Operand op_merge_objects(Operands a) {
     if (!v->is(Tag::object)) throw bad("$mergeObjects takes documents, not " + kind_of(v));
     for (const Field& f : v->fields()) {
       const auto [at, is_new] = places.emplace(f.name, out.size());
-      if (is_new) out.push_back(f);
-      else out[at->second].value = f.value;
+      if (is_new)
+        out.push_back(f);
+      else
+        out[at->second].value = f.value;
     }
   }
   return Value::object(std::move(out));
@@ -279,7 +281,8 @@ constexpr Operator kOperators[] = {
     {"$trunc", 1, 1, [](Operands a) { return round_with<std::trunc>(a[0], "$trunc"); }},
     {"$sqrt", 1, 1, op_sqrt},
     {"$pow", 2, 2, op_pow},
-    {"$cmp", 2, 2, [](Operands a) -> Operand {
+    {"$cmp", 2, 2,
+     [](Operands a) -> Operand {
        const int c = order(a[0], a[1]);
        return Value::int32(c < 0 ? -1 : (c > 0 ? 1 : 0));
      }},
@@ -289,16 +292,19 @@ constexpr Operator kOperators[] = {
     {"$gte", 2, 2, [](Operands a) -> Operand { return Value::boolean(order(a[0], a[1]) >= 0); }},
     {"$lt", 2, 2, [](Operands a) -> Operand { return Value::boolean(order(a[0], a[1]) < 0); }},
     {"$lte", 2, 2, [](Operands a) -> Operand { return Value::boolean(order(a[0], a[1]) <= 0); }},
-    {"$size", 1, 1, [](Operands a) -> Operand {
+    {"$size", 1, 1,
+     [](Operands a) -> Operand {
        return Value::integer(static_cast<std::int64_t>(array(a[0], "$size").size()));
      }},
     {"$arrayElemAt", 2, 2, op_array_elem_at},
-    {"$first", 1, 1, [](Operands a) -> Operand {
+    {"$first", 1, 1,
+     [](Operands a) -> Operand {
        if (nullish(a[0])) return Value();
        const Array& items = array(a[0], "$first");
        return items.empty() ? Operand() : Operand(items.front());
      }},
-    {"$last", 1, 1, [](Operands a) -> Operand {
+    {"$last", 1, 1,
+     [](Operands a) -> Operand {
        if (nullish(a[0])) return Value();
        const Array& items = array(a[0], "$last");
        return items.empty() ? Operand() : Operand(items.back());
@@ -317,10 +323,12 @@ constexpr Operator kOperators[] = {
     {"$min", 1, kMany, op_extreme<-1>},
     {"$max", 1, kMany, op_extreme<1>},
     {"$toInt", 1, 1, op_to_int},
-    {"$toLong", 1, 1, [](Operands a) -> Operand {
+    {"$toLong", 1, 1,
+     [](Operands a) -> Operand {
        return nullish(a[0]) ? Value() : Value::int64(to_whole(a[0], "$toLong"));
      }},
-    {"$toDouble", 1, 1, [](Operands a) -> Operand {
+    {"$toDouble", 1, 1,
+     [](Operands a) -> Operand {
        return nullish(a[0]) ? Value() : Value::floating(to_real(a[0], "$toDouble"));
      }},
 };

@@ -125,9 +125,13 @@ Operand op_to_string(Operands a) {
   const Value& v = *a[0];
   char out[64];
   switch (v.tag()) {
-    case Tag::string: return v;
-    case Tag::boolean: return Value::string(v.as_bool() ? "true" : "false");
-    case Tag::int32: case Tag::int64: return Value::string(std::to_string(v.as_int()));
+    case Tag::string:
+      return v;
+    case Tag::boolean:
+      return Value::string(v.as_bool() ? "true" : "false");
+    case Tag::int32:
+    case Tag::int64:
+      return Value::string(std::to_string(v.as_int()));
     case Tag::floating: {
       if (std::isnan(v.as_double())) return Value::string("NaN");
       if (std::isinf(v.as_double()))
@@ -135,8 +139,10 @@ Operand op_to_string(Operands a) {
       const auto end = std::to_chars(out, out + sizeof out, v.as_double()).ptr;
       return Value::string(std::string(out, end));
     }
-    case Tag::decimal: return Value::string(v.as_decimal().text());
-    case Tag::date: return Value::string(iso_date(v.as_int()));
+    case Tag::decimal:
+      return Value::string(v.as_decimal().text());
+    case Tag::date:
+      return Value::string(iso_date(v.as_int()));
     case Tag::object_id: {
       std::string hex;
       for (const char c : v.text()) {
@@ -145,7 +151,8 @@ Operand op_to_string(Operands a) {
       }
       return Value::string(std::move(hex));
     }
-    default: throw bad("$toString cannot convert " + kind_of(a[0]));
+    default:
+      throw bad("$toString cannot convert " + kind_of(a[0]));
   }
 }
 

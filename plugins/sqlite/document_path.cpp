@@ -78,9 +78,12 @@ struct Walk {
       if (outermost) visitor.position = i;
       if (e.is(Tag::object)) found = from_object(e, at);
       if (found || index != i) continue;
-      if (at + 1 == path.size()) found = give(&e);
-      else if (e.is(Tag::object)) found = from_object(e, at + 1);
-      else if (e.is(Tag::array)) found = array(e, at + 1);
+      if (at + 1 == path.size())
+        found = give(&e);
+      else if (e.is(Tag::object))
+        found = from_object(e, at + 1);
+      else if (e.is(Tag::array))
+        found = array(e, at + 1);
     }
     if (outermost) in_array = false;
     return found;

@@ -36,7 +36,8 @@ Pipeline::Pipeline(const Value& stages) {
     make_stage(f.name, f.value, unused);  // refuses what is wrong before anything runs
     if (steps_.empty() && f.name == "$match" && first_match_.fields().empty())
       first_match_ = f.value;
-    else steps_.push_back({f.name, f.value});
+    else
+      steps_.push_back({f.name, f.value});
   }
   if (!steps_.empty() && steps_[0].name == "$sort") first_order_ = read_sort(steps_[0].spec);
 }

@@ -14,8 +14,8 @@ constexpr std::size_t kRangesMax = 2000;
 struct Candidate {
   Scan scan;
   int score = 0;
-  std::size_t points = 0;     // leading fields that equality fixes to one value
-  bool interval_next = false; // the field after those has intervals
+  std::size_t points = 0;      // leading fields that equality fixes to one value
+  bool interval_next = false;  // the field after those has intervals
   std::string prefix;
 };
 
@@ -75,8 +75,10 @@ Candidate consider(const Index& index, const std::vector<const Node*>& leaves) {
     for (const std::string& prefix : prefixes) {
       for (const Interval& i : *b) {
         const Range r = i.range(prefix, key.descending);
-        if (points && fits) next.push_back(r.low);
-        else out.scan.ranges.push_back(r);
+        if (points && fits)
+          next.push_back(r.low);
+        else
+          out.scan.ranges.push_back(r);
       }
     }
     if (!points || !fits) {
@@ -119,8 +121,10 @@ bool gives_order(const Candidate& c, const std::vector<SortKey>& order, bool* ba
     const SortKey& have = index.order[from + i];
     if (have.path.text() != wanted[i]->path.text()) return false;
     const bool turned = have.descending != wanted[i]->descending;
-    if (i == 0) *backward = turned;
-    else if (turned != *backward) return false;
+    if (i == 0)
+      *backward = turned;
+    else if (turned != *backward)
+      return false;
     if (index.multikey && shares_array(index, from + i) && from > 0) return false;
   }
   return true;

@@ -16,8 +16,8 @@
 namespace headgate::sqlite::doc {
 
 struct Scan {
-  const Index* index = nullptr;  // of the collection that was planned for
-  std::vector<Range> ranges;     // ascending, apart
+  const Index* index = nullptr;      // of the collection that was planned for
+  std::vector<Range> ranges;         // ascending, apart
   std::vector<std::string> bounded;  // the fields that the ranges narrow
 };
 
@@ -25,8 +25,8 @@ struct Plan {
   enum class Way { collection, scans, ordered };
   Way way = Way::collection;
   std::vector<Scan> scans;
-  bool backward = false;    // ordered
-  std::string prefix;       // ordered: what every key in the ranges begins with
+  bool backward = false;  // ordered
+  std::string prefix;     // ordered: what every key in the ranges begins with
 };
 
 // hint: the name of the index to use, or empty. Throws Error (invalid) for one that is not there.

@@ -79,9 +79,9 @@ struct Source {
   void ordered(const Plan& plan, const Take& take) {
     const Scan& scan = plan.scans[0];
     const std::string column = Collection::column(*scan.index), table = c.table(*scan.index);
-    Statement keys = db.prepare("SELECT " + column + ", id FROM " + table + " WHERE " + column +
-                                " >= ? AND " + column + " < ? ORDER BY " + column +
-                                (plan.backward ? " DESC, id" : ", id"));
+    Statement keys =
+        db.prepare("SELECT " + column + ", id FROM " + table + " WHERE " + column + " >= ? AND " +
+                   column + " < ? ORDER BY " + column + (plan.backward ? " DESC, id" : ", id"));
     Statement body = db.prepare("SELECT body FROM " + c.table() + " WHERE id = ?");
     for (std::size_t i = 0; i < scan.ranges.size(); ++i) {
       const Range& r = scan.ranges[plan.backward ? scan.ranges.size() - 1 - i : i];
@@ -157,9 +157,15 @@ void run_source(Store& store, Database& db, const Collection& c, const Query& qu
   const Plan p = plan(c, query.filter, query.order, query.hint);
   *sorted = p.way == Plan::Way::ordered;
   switch (p.way) {
-    case Plan::Way::collection: source.collection(take); break;
-    case Plan::Way::scans: source.scans(p, take); break;
-    case Plan::Way::ordered: source.ordered(p, take); break;
+    case Plan::Way::collection:
+      source.collection(take);
+      break;
+    case Plan::Way::scans:
+      source.scans(p, take);
+      break;
+    case Plan::Way::ordered:
+      source.ordered(p, take);
+      break;
   }
 }
 

@@ -47,8 +47,10 @@ class Generator {
       array = found;
       waiting.push_back(i);
     }
-    if (array == nullptr) emit();
-    else expand(*array, waiting);
+    if (array == nullptr)
+      emit();
+    else
+      expand(*array, waiting);
     at_ = saved_at;
     fixed_ = saved_fixed;
     done_ = saved_done;

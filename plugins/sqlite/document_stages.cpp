@@ -133,7 +133,8 @@ class Unwind final : public Stage {
           keep_ = f.value.as_bool();
         else if (f.name == "includeArrayIndex" && f.value.is(Tag::string))
           index_ = parts_of(f.value.text());
-        else throw bad("$unwind: " + quoted(f.name) + " is unknown or of the wrong type");
+        else
+          throw bad("$unwind: " + quoted(f.name) + " is unknown or of the wrong type");
       }
     }
     if (path == nullptr || !path->is(Tag::string) || path->text().size() < 2 ||

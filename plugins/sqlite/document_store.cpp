@@ -116,7 +116,9 @@ void Store::rename(const Collection& c, std::string_view to) {
     throw sdk::Error(sdk::Code::exists, sdk::Outcome::rejected,
                      "the collection " + quoted(to) + " exists");
   db_.prepare("UPDATE headgate_doc_collections SET name = ? WHERE number = ?")
-      .bind(1, to).bind(2, c.number).run();
+      .bind(1, to)
+      .bind(2, c.number)
+      .run();
 }
 
 std::vector<std::string> Store::names() {
@@ -204,7 +206,9 @@ void Store::replace(Collection& c, std::int64_t id, const Value& before, const V
   for (const Rows& r : new_rows) check_unique(c, r, id);
   const std::string body = to_json(after);
   db_.prepare("UPDATE " + c.table() + " SET body = ? WHERE id = ?")
-      .bind(1, std::string_view(body)).bind(2, id).run();
+      .bind(1, std::string_view(body))
+      .bind(2, id)
+      .run();
   for (std::size_t i = 0; i < new_rows.size(); ++i) {
     erase_rows(c, old_rows[i], id, &new_rows[i].keys);
     write_rows(c, new_rows[i], id, &old_rows[i].keys);

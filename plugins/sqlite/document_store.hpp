@@ -20,8 +20,8 @@
 
 namespace headgate::sqlite::doc {
 
-inline constexpr std::size_t kIndexesMax = 64;  // of a collection, MongoDB's number
-inline constexpr std::size_t kNameMax = 120;    // bytes of a collection's or an index's name
+inline constexpr std::size_t kIndexesMax = 64;         // of a collection, MongoDB's number
+inline constexpr std::size_t kNameMax = 120;           // bytes of a collection's or an index's name
 inline constexpr std::size_t kIndexKeyMax = 1u << 20;  // bytes; what SQLite refuses is far above
 
 struct Index {

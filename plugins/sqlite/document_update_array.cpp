@@ -37,8 +37,10 @@ void push(const Step& s, Array& items) {
   const auto keep = static_cast<std::uint64_t>(*s.slice < 0 ? -*s.slice : *s.slice);
   if (items.size() <= keep) return;
   const auto n = static_cast<std::ptrdiff_t>(items.size() - keep);
-  if (*s.slice < 0) items.erase(items.begin(), items.begin() + n);
-  else items.erase(items.end() - n, items.end());
+  if (*s.slice < 0)
+    items.erase(items.begin(), items.begin() + n);
+  else
+    items.erase(items.end() - n, items.end());
 }
 
 void add_to_set(const Step& s, Array& items) {
@@ -68,12 +70,14 @@ void compile_push(Step& s, const Value& operand) {
   if (!each->is(Tag::array)) throw bad("$each takes a list");
   for (const Field& f : operand.fields()) {
     if (f.name == "$each") continue;
-    if (f.name == "$position") s.position = whole(f.value, f.name);
+    if (f.name == "$position")
+      s.position = whole(f.value, f.name);
     else if (f.name == "$slice")
       s.slice = std::clamp<std::int64_t>(whole(f.value, f.name), INT32_MIN, INT32_MAX);
     else if (f.name == "$sort")
       s.sort = f.value.is(Tag::object) ? read_sort(f.value) : read_element_sort(f.value);
-    else throw no("$push: " + quoted(f.name) + " is not supported");
+    else
+      throw no("$push: " + quoted(f.name) + " is not supported");
   }
   s.operand = *each;
 }
@@ -93,16 +97,24 @@ void compile_add_to_set(Step& s, const Value& operand) {
 void apply_to_array(const Step& s, Value& array) {
   Array& items = array.items();
   switch (s.op) {
-    case Op::push: push(s, items); break;
-    case Op::add_to_set: add_to_set(s, items); break;
+    case Op::push:
+      push(s, items);
+      break;
+    case Op::add_to_set:
+      add_to_set(s, items);
+      break;
     case Op::pull:
       std::erase_if(items, [&](const Value& v) { return s.filter->matches(v); });
       break;
-    case Op::pull_all: pull_all(s, items); break;
+    case Op::pull_all:
+      pull_all(s, items);
+      break;
     default:
       if (items.empty()) break;
-      if (s.operand.to_double() > 0) items.pop_back();
-      else items.erase(items.begin());
+      if (s.operand.to_double() > 0)
+        items.pop_back();
+      else
+        items.erase(items.begin());
   }
 }
 

@@ -103,8 +103,14 @@ Value Value::plain(Tag tag) {
 
 bool Value::is_heap() const {
   switch (tag_) {
-    case Tag::string: case Tag::code: case Tag::binary: case Tag::object_id: case Tag::decimal:
-    case Tag::regex: case Tag::array: case Tag::object:
+    case Tag::string:
+    case Tag::code:
+    case Tag::binary:
+    case Tag::object_id:
+    case Tag::decimal:
+    case Tag::regex:
+    case Tag::array:
+    case Tag::object:
       return true;
     default:
       return false;
@@ -113,24 +119,45 @@ bool Value::is_heap() const {
 
 void Value::copy(const Value& o) {
   switch (tag_) {
-    case Tag::string: case Tag::code: case Tag::binary: case Tag::object_id:
+    case Tag::string:
+    case Tag::code:
+    case Tag::binary:
+    case Tag::object_id:
       as_.text = new std::string(*o.as_.text);
       break;
-    case Tag::decimal: as_.decimal = new Decimal(*o.as_.decimal); break;
-    case Tag::regex: as_.regex = new Regex(*o.as_.regex); break;
-    case Tag::array: as_.array = new Array(*o.as_.array); break;
-    case Tag::object: as_.object = new Object(*o.as_.object); break;
-    default: as_ = o.as_;
+    case Tag::decimal:
+      as_.decimal = new Decimal(*o.as_.decimal);
+      break;
+    case Tag::regex:
+      as_.regex = new Regex(*o.as_.regex);
+      break;
+    case Tag::array:
+      as_.array = new Array(*o.as_.array);
+      break;
+    case Tag::object:
+      as_.object = new Object(*o.as_.object);
+      break;
+    default:
+      as_ = o.as_;
   }
 }
 
 void Value::drop() {
   switch (tag_) {
-    case Tag::decimal: delete as_.decimal; break;
-    case Tag::regex: delete as_.regex; break;
-    case Tag::array: delete as_.array; break;
-    case Tag::object: delete as_.object; break;
-    default: delete as_.text;
+    case Tag::decimal:
+      delete as_.decimal;
+      break;
+    case Tag::regex:
+      delete as_.regex;
+      break;
+    case Tag::array:
+      delete as_.array;
+      break;
+    case Tag::object:
+      delete as_.object;
+      break;
+    default:
+      delete as_.text;
   }
 }
 
@@ -156,8 +183,10 @@ Value* Value::find(std::string_view name) {
   return const_cast<Value*>(static_cast<const Value*>(this)->find(name));
 }
 void Value::set(std::string_view name, Value v) {
-  if (Value* there = find(name)) *there = std::move(v);
-  else as_.object->push_back({std::string(name), std::move(v)});
+  if (Value* there = find(name))
+    *there = std::move(v);
+  else
+    as_.object->push_back({std::string(name), std::move(v)});
 }
 bool Value::erase(std::string_view name) {
   Object& o = *as_.object;
@@ -169,21 +198,39 @@ bool Value::erase(std::string_view name) {
 
 int rank(Tag tag) {
   switch (tag) {
-    case Tag::min_key: return 1;
-    case Tag::undefined: return 4;
-    case Tag::null: return 5;
-    case Tag::int32: case Tag::int64: case Tag::floating: case Tag::decimal: return 10;
-    case Tag::string: return 15;
-    case Tag::object: return 20;
-    case Tag::array: return 25;
-    case Tag::binary: return 30;
-    case Tag::object_id: return 35;
-    case Tag::boolean: return 40;
-    case Tag::date: return 45;
-    case Tag::timestamp: return 47;
-    case Tag::regex: return 50;
-    case Tag::code: return 60;
-    case Tag::max_key: return 127;
+    case Tag::min_key:
+      return 1;
+    case Tag::undefined:
+      return 4;
+    case Tag::null:
+      return 5;
+    case Tag::int32:
+    case Tag::int64:
+    case Tag::floating:
+    case Tag::decimal:
+      return 10;
+    case Tag::string:
+      return 15;
+    case Tag::object:
+      return 20;
+    case Tag::array:
+      return 25;
+    case Tag::binary:
+      return 30;
+    case Tag::object_id:
+      return 35;
+    case Tag::boolean:
+      return 40;
+    case Tag::date:
+      return 45;
+    case Tag::timestamp:
+      return 47;
+    case Tag::regex:
+      return 50;
+    case Tag::code:
+      return 60;
+    case Tag::max_key:
+      return 127;
   }
   return 127;
 }
@@ -250,23 +297,35 @@ int compare_arrays(const Array& a, const Array& b) {
 int compare(const Value& a, const Value& b) {
   if (const int c = order(rank(a.tag()), rank(b.tag())); c != 0) return c;
   switch (a.tag()) {
-    case Tag::int32: case Tag::int64: case Tag::floating: case Tag::decimal:
+    case Tag::int32:
+    case Tag::int64:
+    case Tag::floating:
+    case Tag::decimal:
       return compare_numbers(a, b);
-    case Tag::string: case Tag::code: case Tag::object_id: return compare_text(a.text(), b.text());
+    case Tag::string:
+    case Tag::code:
+    case Tag::object_id:
+      return compare_text(a.text(), b.text());
     case Tag::binary: {
       int c = order(a.text().size(), b.text().size());
       if (c == 0) c = order(a.subtype(), b.subtype());
       return c != 0 ? c : compare_text(a.text(), b.text());
     }
-    case Tag::object: return compare_objects(a.fields(), b.fields());
-    case Tag::array: return compare_arrays(a.items(), b.items());
-    case Tag::boolean: case Tag::date: return order(a.as_int(), b.as_int());
-    case Tag::timestamp: return order(a.as_timestamp(), b.as_timestamp());
+    case Tag::object:
+      return compare_objects(a.fields(), b.fields());
+    case Tag::array:
+      return compare_arrays(a.items(), b.items());
+    case Tag::boolean:
+    case Tag::date:
+      return order(a.as_int(), b.as_int());
+    case Tag::timestamp:
+      return order(a.as_timestamp(), b.as_timestamp());
     case Tag::regex: {
       const int c = compare_text(a.as_regex().pattern, b.as_regex().pattern);
       return c != 0 ? c : compare_text(a.as_regex().options, b.as_regex().options);
     }
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -275,7 +334,8 @@ bool identical(const Value& a, const Value& b) {
   switch (a.tag()) {
     case Tag::floating:
       return std::signbit(a.as_double()) == std::signbit(b.as_double()) && compare(a, b) == 0;
-    case Tag::decimal: return a.as_decimal() == b.as_decimal();
+    case Tag::decimal:
+      return a.as_decimal() == b.as_decimal();
     case Tag::array:
       return std::equal(a.items().begin(), a.items().end(), b.items().begin(), b.items().end(),
                         identical);
@@ -284,20 +344,33 @@ bool identical(const Value& a, const Value& b) {
                         [](const Field& x, const Field& y) {
                           return x.name == y.name && identical(x.value, y.value);
                         });
-    default: return compare(a, b) == 0;
+    default:
+      return compare(a, b) == 0;
   }
 }
 
 std::size_t bson_size(const Value& v) {
   switch (v.tag()) {
-    case Tag::floating: case Tag::int64: case Tag::date: case Tag::timestamp: return 8;
-    case Tag::int32: return 4;
-    case Tag::boolean: return 1;
-    case Tag::decimal: return 16;
-    case Tag::object_id: return 12;
-    case Tag::string: case Tag::code: return 5 + v.text().size();
-    case Tag::binary: return 5 + v.text().size() + (v.subtype() == 2 ? 4 : 0);
-    case Tag::regex: return 2 + v.as_regex().pattern.size() + v.as_regex().options.size();
+    case Tag::floating:
+    case Tag::int64:
+    case Tag::date:
+    case Tag::timestamp:
+      return 8;
+    case Tag::int32:
+      return 4;
+    case Tag::boolean:
+      return 1;
+    case Tag::decimal:
+      return 16;
+    case Tag::object_id:
+      return 12;
+    case Tag::string:
+    case Tag::code:
+      return 5 + v.text().size();
+    case Tag::binary:
+      return 5 + v.text().size() + (v.subtype() == 2 ? 4 : 0);
+    case Tag::regex:
+      return 2 + v.as_regex().pattern.size() + v.as_regex().options.size();
     case Tag::object: {
       std::size_t n = 5;
       for (const Field& f : v.fields()) n += 2 + f.name.size() + bson_size(f.value);
@@ -311,7 +384,8 @@ std::size_t bson_size(const Value& v) {
       }
       return n;
     }
-    default: return 0;
+    default:
+      return 0;
   }
 }
 
@@ -329,11 +403,15 @@ int nesting(const Value& v) {
 std::size_t footprint(const Value& v) {
   constexpr std::size_t kBlock = 16;  // the allocator's own
   switch (v.tag()) {
-    case Tag::string: case Tag::code: case Tag::binary: case Tag::object_id:
+    case Tag::string:
+    case Tag::code:
+    case Tag::binary:
+    case Tag::object_id:
       return sizeof(Value) + kBlock + sizeof(std::string) + v.text().capacity();
     case Tag::regex:
       return sizeof(Value) + kBlock + sizeof(Regex) + v.as_regex().pattern.capacity();
-    case Tag::decimal: return sizeof(Value) + kBlock + sizeof(Decimal);
+    case Tag::decimal:
+      return sizeof(Value) + kBlock + sizeof(Decimal);
     case Tag::array: {
       std::size_t n = sizeof(Value) + kBlock + sizeof(Array);
       for (const Value& e : v.items()) n += footprint(e);
@@ -345,30 +423,49 @@ std::size_t footprint(const Value& v) {
         n += sizeof(std::string) + f.name.capacity() + footprint(f.value);
       return n;
     }
-    default: return sizeof(Value);
+    default:
+      return sizeof(Value);
   }
 }
 
 std::string_view type_name(Tag tag) {
   switch (tag) {
-    case Tag::floating: return "double";
-    case Tag::string: return "string";
-    case Tag::object: return "object";
-    case Tag::array: return "array";
-    case Tag::binary: return "binData";
-    case Tag::undefined: return "undefined";
-    case Tag::object_id: return "objectId";
-    case Tag::boolean: return "bool";
-    case Tag::date: return "date";
-    case Tag::null: return "null";
-    case Tag::regex: return "regex";
-    case Tag::code: return "javascript";
-    case Tag::int32: return "int";
-    case Tag::timestamp: return "timestamp";
-    case Tag::int64: return "long";
-    case Tag::decimal: return "decimal";
-    case Tag::max_key: return "maxKey";
-    case Tag::min_key: return "minKey";
+    case Tag::floating:
+      return "double";
+    case Tag::string:
+      return "string";
+    case Tag::object:
+      return "object";
+    case Tag::array:
+      return "array";
+    case Tag::binary:
+      return "binData";
+    case Tag::undefined:
+      return "undefined";
+    case Tag::object_id:
+      return "objectId";
+    case Tag::boolean:
+      return "bool";
+    case Tag::date:
+      return "date";
+    case Tag::null:
+      return "null";
+    case Tag::regex:
+      return "regex";
+    case Tag::code:
+      return "javascript";
+    case Tag::int32:
+      return "int";
+    case Tag::timestamp:
+      return "timestamp";
+    case Tag::int64:
+      return "long";
+    case Tag::decimal:
+      return "decimal";
+    case Tag::max_key:
+      return "maxKey";
+    case Tag::min_key:
+      return "minKey";
   }
   return "unknown";
 }

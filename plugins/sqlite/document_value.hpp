@@ -20,9 +20,24 @@ inline constexpr int kNestingMax = 100;                 // of a stored document
 
 // The numbers are BSON's type bytes.
 enum class Tag : std::uint8_t {
-  floating = 0x01, string = 0x02, object = 0x03, array = 0x04, binary = 0x05, undefined = 0x06,
-  object_id = 0x07, boolean = 0x08, date = 0x09, null = 0x0a, regex = 0x0b, code = 0x0d,
-  int32 = 0x10, timestamp = 0x11, int64 = 0x12, decimal = 0x13, max_key = 0x7f, min_key = 0xff
+  floating = 0x01,
+  string = 0x02,
+  object = 0x03,
+  array = 0x04,
+  binary = 0x05,
+  undefined = 0x06,
+  object_id = 0x07,
+  boolean = 0x08,
+  date = 0x09,
+  null = 0x0a,
+  regex = 0x0b,
+  code = 0x0d,
+  int32 = 0x10,
+  timestamp = 0x11,
+  int64 = 0x12,
+  decimal = 0x13,
+  max_key = 0x7f,
+  min_key = 0xff
 };
 
 struct Field;
@@ -61,7 +76,7 @@ class Value {
   static Value int64(std::int64_t i);
   static Value integer(std::int64_t i);  // int32 when it fits, else int64
   static Value floating(double d);
-  static Value date(std::int64_t ms);    // since 1970-01-01 UTC
+  static Value date(std::int64_t ms);       // since 1970-01-01 UTC
   static Value timestamp(std::uint64_t t);  // seconds << 32 | increment
   static Value decimal(const Decimal& d);
   static Value string(std::string s);

@@ -67,18 +67,30 @@ Value read_bson(Bytes b) {
     if (b.size() != n) throw bad("ext 16 has the wrong number of bytes for its type");
   };
   switch (static_cast<Tag>(type)) {
-    case Tag::object_id: sized(12); return Value::object_id(std::string(b.begin(), b.end()));
-    case Tag::int64: sized(8); return Value::int64(static_cast<std::int64_t>(little_endian(b)));
-    case Tag::int32: sized(4); return Value::int32(static_cast<std::int32_t>(little_endian(b)));
-    case Tag::timestamp: sized(8); return Value::timestamp(little_endian(b));
+    case Tag::object_id:
+      sized(12);
+      return Value::object_id(std::string(b.begin(), b.end()));
+    case Tag::int64:
+      sized(8);
+      return Value::int64(static_cast<std::int64_t>(little_endian(b)));
+    case Tag::int32:
+      sized(4);
+      return Value::int32(static_cast<std::int32_t>(little_endian(b)));
+    case Tag::timestamp:
+      sized(8);
+      return Value::timestamp(little_endian(b));
     case Tag::decimal: {
       sized(16);
       Decimal::Bid bid;
       std::copy(b.begin(), b.end(), bid.begin());
       return Value::decimal(Decimal::from_bid(bid));
     }
-    case Tag::min_key: sized(0); return Value::plain(Tag::min_key);
-    case Tag::max_key: sized(0); return Value::plain(Tag::max_key);
+    case Tag::min_key:
+      sized(0);
+      return Value::plain(Tag::min_key);
+    case Tag::max_key:
+      sized(0);
+      return Value::plain(Tag::max_key);
     case Tag::regex: {
       Regex r;
       r.pattern = c_string(b);
@@ -86,13 +98,15 @@ Value read_bson(Bytes b) {
       sized(0);
       return Value::regex(std::move(r));
     }
-    case Tag::code: return Value::code(bson_string(b));
+    case Tag::code:
+      return Value::code(bson_string(b));
     case Tag::binary: {
       if (b.size() < 5 || little_endian(b.first(4)) != b.size() - 5)
         throw bad("a binary of ext 16 is a length, a subtype and the bytes, as in BSON");
       return Value::binary(std::string(b.begin() + 5, b.end()), b[4]);
     }
-    default: throw bad("ext 16 holds a BSON type that has no place here: " + std::to_string(type));
+    default:
+      throw bad("ext 16 holds a BSON type that has no place here: " + std::to_string(type));
   }
 }
 
@@ -128,31 +142,39 @@ Value read(proto::Cursor& c, int depth) {
   if (depth > static_cast<int>(proto::kDepthMax)) throw bad("the value nests too deeply");
   const proto::Item item = c.next();
   switch (item.type) {
-    case Type::nil: return {};
-    case Type::boolean: return Value::boolean(item.boolean);
+    case Type::nil:
+      return {};
+    case Type::boolean:
+      return Value::boolean(item.boolean);
     case Type::uint:
       if (item.uint > INT64_MAX)
         throw bad("a document's integer has at most 64 bits with its sign");
       return Value::integer(static_cast<std::int64_t>(item.uint));
-    case Type::sint: return Value::integer(item.sint);
-    case Type::float32: case Type::float64: return Value::floating(item.real);
+    case Type::sint:
+      return Value::integer(item.sint);
+    case Type::float32:
+    case Type::float64:
+      return Value::floating(item.real);
     case Type::str:
       if (!proto::valid_utf8(proto::text_of(item.bytes))) throw bad("text must be UTF-8");
       return Value::string(std::string(proto::text_of(item.bytes)));
-    case Type::bin: return Value::binary(std::string(proto::text_of(item.bytes)));
+    case Type::bin:
+      return Value::binary(std::string(proto::text_of(item.bytes)));
     case Type::array: {
       Array items;
       items.reserve(std::min<std::size_t>(item.count, 64));
       for (std::uint32_t i = 0; i < item.count; ++i) items.push_back(read(c, depth + 1));
       return Value::array(std::move(items));
     }
-    case Type::map: return read_object(c, item.count, depth);
+    case Type::map:
+      return read_object(c, item.count, depth);
     case Type::ext:
       if (item.ext == static_cast<std::int8_t>(proto::Ext::timestamp)) return read_date(item);
       if (item.ext == static_cast<std::int8_t>(proto::Ext::decimal)) return read_decimal(item);
       if (item.ext == kExtBson) return read_bson(item.bytes);
       throw bad("a document has no value of ext type " + std::to_string(item.ext));
-    case Type::invalid: break;
+    case Type::invalid:
+      break;
   }
   throw bad("the body is not well-formed msgpack");
 }
@@ -183,24 +205,42 @@ void write_date(proto::Writer& w, std::int64_t ms) {
 void write(proto::Writer& w, const Value& v, int depth) {
   if (depth > kDepthMax) throw too_large("a document of the reply nests too deeply");
   switch (v.tag()) {
-    case Tag::null: case Tag::undefined: w.nil(); break;
-    case Tag::boolean: w.boolean(v.as_bool()); break;
-    case Tag::int32: w.sint(v.as_int()); break;
+    case Tag::null:
+    case Tag::undefined:
+      w.nil();
+      break;
+    case Tag::boolean:
+      w.boolean(v.as_bool());
+      break;
+    case Tag::int32:
+      w.sint(v.as_int());
+      break;
     case Tag::int64:
       if (v.as_int() >= INT32_MIN && v.as_int() <= INT32_MAX)
         write_bson(w, Tag::int64, little_endian(static_cast<std::uint64_t>(v.as_int()), 8));
-      else w.sint(v.as_int());
+      else
+        w.sint(v.as_int());
       break;
-    case Tag::floating: w.real(v.as_double()); break;
-    case Tag::string: w.str(v.text()); break;
-    case Tag::date: write_date(w, v.as_int()); break;
-    case Tag::object_id: write_bson(w, v.tag(), v.text()); break;
+    case Tag::floating:
+      w.real(v.as_double());
+      break;
+    case Tag::string:
+      w.str(v.text());
+      break;
+    case Tag::date:
+      write_date(w, v.as_int());
+      break;
+    case Tag::object_id:
+      write_bson(w, v.tag(), v.text());
+      break;
     case Tag::decimal: {
       const Decimal::Bid bid = v.as_decimal().bid();
       write_bson(w, v.tag(), {reinterpret_cast<const char*>(bid.data()), bid.size()});
       break;
     }
-    case Tag::timestamp: write_bson(w, v.tag(), little_endian(v.as_timestamp(), 8)); break;
+    case Tag::timestamp:
+      write_bson(w, v.tag(), little_endian(v.as_timestamp(), 8));
+      break;
     case Tag::regex: {
       const Regex& r = v.as_regex();
       write_bson(w, v.tag(), r.pattern + '\0' + r.options + '\0');
@@ -210,12 +250,16 @@ void write(proto::Writer& w, const Value& v, int depth) {
       write_bson(w, v.tag(), little_endian(v.text().size() + 1, 4) + v.text() + '\0');
       break;
     case Tag::binary:
-      if (v.subtype() == 0) w.bin(proto::bytes_of(v.text()));
+      if (v.subtype() == 0)
+        w.bin(proto::bytes_of(v.text()));
       else
-        write_bson(w, v.tag(), little_endian(v.text().size(), 4) +
-                                   static_cast<char>(v.subtype()) + v.text());
+        write_bson(w, v.tag(),
+                   little_endian(v.text().size(), 4) + static_cast<char>(v.subtype()) + v.text());
       break;
-    case Tag::min_key: case Tag::max_key: write_bson(w, v.tag(), {}); break;
+    case Tag::min_key:
+    case Tag::max_key:
+      write_bson(w, v.tag(), {});
+      break;
     case Tag::array:
       w.array(static_cast<std::uint32_t>(v.items().size()));
       for (const Value& e : v.items()) write(w, e, depth + 1);

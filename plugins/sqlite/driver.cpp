@@ -47,9 +47,12 @@ sdk::Route SqliteDriver::route(const hg_call& call, const sdk::Touches& touches)
   const std::string_view verb = sdk::text(call.verb);
   const bool streams = (call.flags & HG_CALL_STREAM) != 0;
   sdk::Route r;
-  if (verb == "batch") r = route_batch(call, touches);
-  else if (verb == "explain") r = route_explain(call, touches);
-  else r = route_verb(verb, sdk::bytes(call.body), call, touches);
+  if (verb == "batch")
+    r = route_batch(call, touches);
+  else if (verb == "explain")
+    r = route_explain(call, touches);
+  else
+    r = route_verb(verb, sdk::bytes(call.body), call, touches);
   if (r.tag == 0) r.tag = r.digest;
 
   if (call.previous != nullptr && call.previous->retry == HG_RETRY_REROUTE) r.lane = kWriteLane;
@@ -144,7 +147,8 @@ sdk::Route SqliteDriver::route_batch(const hg_call& call, const sdk::Touches& to
 sdk::Route SqliteDriver::route_explain(const hg_call& call, const sdk::Touches& touches) {
   sdk::Fields fields("explain", sdk::bytes(call.body), {"verb", "body"});
   const std::string_view verb = fields.str("verb");
-  if (is_transaction_verb(verb) || verb == "batch" || verb == "explain" || verb == "backup" || verb == "ping")
+  if (is_transaction_verb(verb) || verb == "batch" || verb == "explain" || verb == "backup" ||
+      verb == "ping")
     throw sdk::unsupported("explain: " + std::string(verb) + " has no plan");
   if (fields.raw("body").empty()) throw fields.wrong("body", "the verb's body");
   touches.touch(verb, HG_TOUCH_VERB, proto::bytes_of(verb));
@@ -216,8 +220,10 @@ void SqliteDriver::set_slow(std::uint64_t digest, bool slow) {
   if (digest == 0) return;
   const std::lock_guard lock(slow_mutex_);
   if (slow && slow_.size() >= kSlowMax) slow_.clear();
-  if (slow) slow_.insert(digest);
-  else slow_.erase(digest);
+  if (slow)
+    slow_.insert(digest);
+  else
+    slow_.erase(digest);
   slow_count_ = slow_.size();
 }
 

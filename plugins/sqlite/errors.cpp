@@ -92,8 +92,12 @@ constexpr Words kWords[] = {
 
 bool ends_transaction(int rc) {
   switch (rc & 0xff) {
-    case SQLITE_FULL: case SQLITE_IOERR: case SQLITE_NOMEM: case SQLITE_BUSY:
-    case SQLITE_INTERRUPT: case SQLITE_CONSTRAINT:
+    case SQLITE_FULL:
+    case SQLITE_IOERR:
+    case SQLITE_NOMEM:
+    case SQLITE_BUSY:
+    case SQLITE_INTERRUPT:
+    case SQLITE_CONSTRAINT:
       return true;
     default:
       return false;

@@ -33,13 +33,17 @@ std::array<std::uint8_t, 16> hash(const hg_call& call) {
 void prepare_keys(Database& db) {
   db.exec(
       "CREATE TABLE IF NOT EXISTS headgate_idempotency (\n"
-      "  service TEXT NOT NULL, key BLOB NOT NULL, request BLOB NOT NULL, expires_ms INTEGER NOT NULL,\n"
+      "  service TEXT NOT NULL, key BLOB NOT NULL, request BLOB NOT NULL, expires_ms INTEGER NOT "
+      "NULL,\n"
       "  rows_affected INTEGER, last_id INTEGER, reply BLOB,\n"
       "  PRIMARY KEY (service, key)) STRICT, WITHOUT ROWID");
-  db.exec("CREATE INDEX IF NOT EXISTS headgate_idempotency_expires ON headgate_idempotency (expires_ms)");
+  db.exec(
+      "CREATE INDEX IF NOT EXISTS headgate_idempotency_expires ON headgate_idempotency "
+      "(expires_ms)");
 }
 
-bool replay(Database& db, const hg_call& call, std::int64_t now_ms, sdk::Sink& sink, sdk::Done& done) {
+bool replay(Database& db, const hg_call& call, std::int64_t now_ms, sdk::Sink& sink,
+            sdk::Done& done) {
   Statement s = db.prepare(
       "SELECT request, rows_affected, last_id, reply FROM headgate_idempotency"
       " WHERE service = ? AND key = ? AND expires_ms > ?");
@@ -55,7 +59,9 @@ bool replay(Database& db, const hg_call& call, std::int64_t now_ms, sdk::Sink& s
   if (!s.is_null(2)) done.last_id = s.integer(2);
   proto::Writer w(&sink);
   s.is_null(3) ? w.nil() : w.raw(s.blob(3));
-  if (!w.ok()) throw sdk::Error(sdk::Code::too_large, sdk::Outcome::applied, "the recorded reply does not fit");
+  if (!w.ok())
+    throw sdk::Error(sdk::Code::too_large, sdk::Outcome::applied,
+                     "the recorded reply does not fit");
   return true;
 }
 
@@ -64,7 +70,8 @@ void record(Database& db, const hg_call& call, std::int64_t expires_ms, proto::B
   // REPLACE: an expired row that was not purged yet.
   Statement s = db.prepare(
       "INSERT OR REPLACE INTO headgate_idempotency"
-      " (service, key, request, expires_ms, rows_affected, last_id, reply) VALUES (?, ?, ?, ?, ?, ?, ?)");
+      " (service, key, request, expires_ms, rows_affected, last_id, reply) VALUES (?, ?, ?, ?, ?, "
+      "?, ?)");
   const auto request = hash(call);
   s.bind(1, sdk::text(call.service)).bind(2, sdk::bytes(call.key)).bind(3, proto::Bytes(request));
   s.bind(4, expires_ms);

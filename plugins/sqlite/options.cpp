@@ -9,7 +9,7 @@ namespace {
 struct IntOption {
   std::string_view name;
   std::string_view type;
-  std::int64_t Options::* field;
+  std::int64_t Options::*field;
   std::int64_t min;
   std::int64_t max;
   std::string_view help;
@@ -25,7 +25,8 @@ constexpr IntOption kInts[] = {
      "what one call may take in a batch with others; a longer one runs again alone"},
     {"wal_truncate_bytes", "bytes", &Options::wal_truncate_bytes, kMiB, 1 << 30,
      "the write-ahead log is emptied when it is larger than this"},
-    {"cache_bytes", "bytes", &Options::cache_bytes, 64 << 10, 1 << 30, "page cache of a connection"},
+    {"cache_bytes", "bytes", &Options::cache_bytes, 64 << 10, 1 << 30,
+     "page cache of a connection"},
     {"mmap_bytes", "bytes", &Options::mmap_bytes, 0, 1LL << 40,
      "how much of the file is mapped; an I/O error in a mapped file kills the process"},
     {"busy_timeout_ms", "duration_ms", &Options::busy_timeout_ms, 0, 60'000,

@@ -19,9 +19,9 @@ struct Options {
   std::int64_t wal_truncate_bytes = 64 << 20;  // the log is emptied above this
   std::int64_t cache_bytes = 8 << 20;          // page cache of a connection
   std::int64_t mmap_bytes = 0;
-  std::int64_t busy_timeout_ms = 2000;         // waiting for another process's lock
-  std::int64_t statements_max = 256;           // prepared statements kept by a connection
-  std::int64_t value_max_bytes = 32 << 20;     // one text or blob, one row
+  std::int64_t busy_timeout_ms = 2000;             // waiting for another process's lock
+  std::int64_t statements_max = 256;               // prepared statements kept by a connection
+  std::int64_t value_max_bytes = 32 << 20;         // one text or blob, one row
   std::int64_t keep_keys_ms = 24LL * 3600 * 1000;  // how long an idempotency key is remembered
 };
 

@@ -23,7 +23,7 @@ void ReadConnection::begin() {
 void ReadConnection::end() {
   if (!db_.in_transaction()) return;
   try {
-    db_.exec("ROLLBACK");  // through the cache: the authorizer denies a text that is not ours
+    db_.exec("ROLLBACK");        // through the cache: the authorizer denies a text that is not ours
   } catch (const sdk::Error&) {  // the next BEGIN will say so
   }
 }
@@ -39,9 +39,11 @@ void ReadConnection::serve(const hg_call& call) {
   std::optional<sdk::Error> error;
   try {
     if (call.work_until_us != 0 && driver_.now() >= call.work_until_us)
-      throw sdk::Error(sdk::Code::deadline, sdk::Outcome::not_sent, "the deadline passed before the call's turn");
+      throw sdk::Error(sdk::Code::deadline, sdk::Outcome::not_sent,
+                       "the deadline passed before the call's turn");
     if (call.lease != 0 && !leased_)
-      throw sdk::Error(sdk::Code::transaction_expired, sdk::Outcome::rolled_back, "this transaction is over");
+      throw sdk::Error(sdk::Code::transaction_expired, sdk::Outcome::rolled_back,
+                       "this transaction is over");
     transact(call, sink, done);
     sink.commit();
   } catch (...) {
@@ -78,7 +80,9 @@ void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& d
     w.map(0);
   } else if (verb == "savepoint" || verb == "release" || verb == "rollback_to") {
     sdk::Fields fields(verb, sdk::bytes(call.body), {"name"});
-    const char* what = verb == "savepoint" ? "SAVEPOINT " : verb == "release" ? "RELEASE " : "ROLLBACK TO ";
+    const char* what = verb == "savepoint" ? "SAVEPOINT "
+                       : verb == "release" ? "RELEASE "
+                                           : "ROLLBACK TO ";
     db_.exec(what + quoted("s_" + std::string(fields.str("name"))));
     w.map(0);
   } else {
@@ -99,8 +103,10 @@ void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& d
 }
 
 void ReadConnection::run(const hg_call& call, sdk::Sink& sink, sdk::Done& done) {
-  if (sdk::text(call.verb) == "backup") run_backup(driver_, call, db_, sink);
-  else execute_call(driver_, call, db_, sink, done, leased_);
+  if (sdk::text(call.verb) == "backup")
+    run_backup(driver_, call, db_, sink);
+  else
+    execute_call(driver_, call, db_, sink, done, leased_);
 }
 
 void ReadConnection::reset(hg_op op) {

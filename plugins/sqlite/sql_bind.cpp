@@ -48,7 +48,8 @@ Binder::Binder(Statement& statement) : statement_(statement), stmt_(statement.ra
   }
   if (marks + names + (dollars_ ? 1 : 0) > 1)
     throw refuse("the statement mixes `?`, `$1` and named parameters: use one style", "42601");
-  if (highest > 32766) throw refuse("$" + std::to_string(highest) + " is beyond the 32766 parameters of a statement");
+  if (highest > 32766)
+    throw refuse("$" + std::to_string(highest) + " is beyond the 32766 parameters of a statement");
   if (n > 0) style_ = names ? Style::named : Style::positional;
   count_ = dollars_ ? highest : n;
 }
@@ -58,7 +59,8 @@ void Binder::bind(proto::Bytes params, const std::string& where) {
   proto::Cursor c(params);
   if (params.empty() || params[0] == 0xc0) {
     if (count_ == 0) return;
-    throw refuse(where + "the statement takes " + plural(count_, "parameter") + " and none was given");
+    throw refuse(where + "the statement takes " + plural(count_, "parameter") +
+                 " and none was given");
   }
   switch (c.peek()) {
     case proto::Type::array: {
@@ -100,7 +102,8 @@ void Binder::bind_map(proto::Cursor& c, std::uint32_t n, const std::string& wher
     throw refuse(where + "the statement's parameters are positional: give a list, not a map");
   std::vector<bool> seen(static_cast<std::size_t>(count_) + 1);
   for (std::uint32_t i = 0; i < n; ++i) {
-    if (c.peek() != proto::Type::str) throw refuse(where + "the names of parameters must be strings");
+    if (c.peek() != proto::Type::str)
+      throw refuse(where + "the names of parameters must be strings");
     const std::string_view name = c.read_str();
     int index = 0;
     if (name.find('\0') == std::string_view::npos && name.size() <= proto::kNameMax)
@@ -110,20 +113,23 @@ void Binder::bind_map(proto::Cursor& c, std::uint32_t n, const std::string& wher
       }
     const std::string shown(name.substr(0, 64));
     if (index == 0) throw refuse(where + "the statement has no parameter `" + shown + "`");
-    if (seen[static_cast<std::size_t>(index)]) throw refuse(where + "parameter `" + shown + "` is given twice");
+    if (seen[static_cast<std::size_t>(index)])
+      throw refuse(where + "parameter `" + shown + "` is given twice");
     seen[static_cast<std::size_t>(index)] = true;
     value(index, c, where);
   }
   for (int i = 1; i <= count_; ++i)
     if (!seen[static_cast<std::size_t>(i)])
-      throw refuse(where + "parameter `" + (sqlite3_bind_parameter_name(stmt_, i) + 1) + "` is missing");
+      throw refuse(where + "parameter `" + (sqlite3_bind_parameter_name(stmt_, i) + 1) +
+                   "` is missing");
 }
 
 void Binder::value(int index, proto::Cursor& c, const std::string& where) {
   const auto what = [&] {
     const char* name = sqlite3_bind_parameter_name(stmt_, index);
     return where + "parameter " +
-           (name == nullptr || name[0] == '?' ? std::to_string(index) : "`" + std::string(name) + "`");
+           (name == nullptr || name[0] == '?' ? std::to_string(index)
+                                              : "`" + std::string(name) + "`");
   };
   const proto::Item it = c.next();
   switch (it.type) {
@@ -179,13 +185,27 @@ std::optional<std::string> text_of_ext(const proto::Item& it) {
 void Binder::ext(int index, const proto::Item& it, const std::string& what) {
   std::optional<std::string> text;
   switch (static_cast<proto::Ext>(it.ext)) {
-    case proto::Ext::timestamp: text = text_of_ext<proto::Timestamp>(it); break;
-    case proto::Ext::decimal: text = text_of_ext<proto::Decimal>(it); break;
-    case proto::Ext::date: text = text_of_ext<proto::Date>(it); break;
-    case proto::Ext::time: text = text_of_ext<proto::TimeOfDay>(it); break;
-    case proto::Ext::local_timestamp: text = text_of_ext<proto::LocalTimestamp>(it); break;
-    case proto::Ext::interval: text = text_of_ext<proto::Interval>(it); break;
-    case proto::Ext::uuid: text = text_of_ext<proto::Uuid>(it); break;
+    case proto::Ext::timestamp:
+      text = text_of_ext<proto::Timestamp>(it);
+      break;
+    case proto::Ext::decimal:
+      text = text_of_ext<proto::Decimal>(it);
+      break;
+    case proto::Ext::date:
+      text = text_of_ext<proto::Date>(it);
+      break;
+    case proto::Ext::time:
+      text = text_of_ext<proto::TimeOfDay>(it);
+      break;
+    case proto::Ext::local_timestamp:
+      text = text_of_ext<proto::LocalTimestamp>(it);
+      break;
+    case proto::Ext::interval:
+      text = text_of_ext<proto::Interval>(it);
+      break;
+    case proto::Ext::uuid:
+      text = text_of_ext<proto::Uuid>(it);
+      break;
     case proto::Ext::json: {
       proto::Json j;
       if (!proto::read(it, &j)) break;
@@ -197,7 +217,9 @@ void Binder::ext(int index, const proto::Item& it, const std::string& what) {
     default:
       throw refuse(what + ": SQLite has no form for ext type " + std::to_string(it.ext), "42804");
   }
-  if (!text) throw refuse(what + ": the ext value of type " + std::to_string(it.ext) + " is malformed", "22P02");
+  if (!text)
+    throw refuse(what + ": the ext value of type " + std::to_string(it.ext) + " is malformed",
+                 "22P02");
   texts_.push_back(std::move(*text));
   statement_.bind(index, std::string_view(texts_.back()));
 }

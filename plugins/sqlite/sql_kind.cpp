@@ -14,7 +14,8 @@ namespace headgate::sqlite {
 namespace {
 
 sdk::Error read_only() {
-  sdk::Error e(sdk::Code::denied, sdk::Outcome::rejected, "the statement writes, and this call may only read");
+  sdk::Error e(sdk::Code::denied, sdk::Outcome::rejected,
+               "the statement writes, and this call may only read");
   e.sqlstate = "25006";
   e.vendor_code = SQLITE_READONLY;
   return e;
@@ -38,17 +39,19 @@ class SqlKind : public Kind {
   void prepare(Database&) override {}  // the tables are the callers'
   sdk::Route route(std::string_view verb, proto::Bytes body, const hg_call& call,
                    const sdk::Touches& touches) override;
-  void execute(std::string_view verb, proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink,
-               sdk::Done& done) override;
+  void execute(std::string_view verb, proto::Bytes body, const hg_call& call, Database& db,
+               sdk::Sink& sink, sdk::Done& done) override;
   void explain(std::string_view verb, proto::Bytes body, Database& db, sdk::Sink& sink) override;
 
  private:
   sdk::Route route_run(proto::Bytes body, const hg_call& call, const sdk::Touches& touches);
-  void statement(std::string_view sql, proto::Bytes params, const hg_call& call, Database& db, sdk::Sink& sink,
+  void statement(std::string_view sql, proto::Bytes params, const hg_call& call, Database& db,
+                 sdk::Sink& sink, sdk::Done& done);
+  void run_named(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink,
                  sdk::Done& done);
-  void run_named(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink, sdk::Done& done);
   void execute_many(proto::Bytes body, Database& db, sdk::Sink& sink, sdk::Done& done);
-  void copy_in(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink, sdk::Done& done);
+  void copy_in(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink,
+               sdk::Done& done);
   bool introspect(std::string_view verb, proto::Bytes body, Database& db, sdk::Sink& sink);
   const hg_host* host_;
   std::uint64_t part_max_;
@@ -100,7 +103,8 @@ sdk::Route SqlKind::route_run(proto::Bytes body, const hg_call& call, const sdk:
   if (s.access == StatementAccess::write && call.access == HG_ACCESS_READ)
     throw sdk::Error(sdk::Code::denied, sdk::Outcome::not_sent,
                      "statement `" + std::string(name) + "` needs write access");
-  return {.lane = s.access == StatementAccess::write ? kWriteLane : kReadLane, .digest = digest(s.text)};
+  return {.lane = s.access == StatementAccess::write ? kWriteLane : kReadLane,
+          .digest = digest(s.text)};
 }
 
 sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_call& call,
@@ -121,14 +125,17 @@ sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_cal
   if (verb == "copy_in") {
     sdk::Fields f(verb, body, {"table", "columns"});
     touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(f.str("table")));
-    if ((call.flags & HG_CALL_UPLOAD) == 0) throw sdk::invalid("copy_in takes its rows as an upload");
+    if ((call.flags & HG_CALL_UPLOAD) == 0)
+      throw sdk::invalid("copy_in takes its rows as an upload");
     return {.lane = kWriteLane, .digest = digest(f.str("table"))};
   }
   if (verb == "copy_out") {
     sdk::Fields f(verb, body, {"table", "columns", "sql", "params"});
     check_params(f);
-    if (const auto table = f.opt_str("table")) touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(*table));
-    if ((call.flags & HG_CALL_STREAM) == 0) throw sdk::invalid("copy_out is streamed: give `fetch`");
+    if (const auto table = f.opt_str("table"))
+      touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(*table));
+    if ((call.flags & HG_CALL_STREAM) == 0)
+      throw sdk::invalid("copy_out is streamed: give `fetch`");
     return {.lane = kReadLane, .digest = digest(copy_out_text(f))};
   }
   if (verb == "tables") {
@@ -142,11 +149,12 @@ sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_cal
     check_schema(f);
     return {.lane = kReadLane, .idempotent = true, .digest = digest(verb)};
   }
-  throw sdk::unsupported("a sql store on SQLite has no verb `" + std::string(verb.substr(0, 64)) + "`");
+  throw sdk::unsupported("a sql store on SQLite has no verb `" + std::string(verb.substr(0, 64)) +
+                         "`");
 }
 
-void SqlKind::statement(std::string_view sql, proto::Bytes params, const hg_call& call, Database& db,
-                        sdk::Sink& sink, sdk::Done& done) {
+void SqlKind::statement(std::string_view sql, proto::Bytes params, const hg_call& call,
+                        Database& db, sdk::Sink& sink, sdk::Done& done) {
   Statement s = db.prepare(sql, Trust::caller);
   const bool dml = writes(s);
   if (dml && db.mode() == Database::Mode::read) throw read_only();
@@ -154,7 +162,9 @@ void SqlKind::statement(std::string_view sql, proto::Bytes params, const hg_call
   binder.bind(params);
   const std::int64_t before = sqlite3_total_changes64(db.raw());
   if (dml) sqlite3_set_last_insert_rowid(db.raw(), 0);
-  RowWriter rows(db, s, sink, {.fetch = (call.flags & HG_CALL_STREAM) != 0 ? call.fetch : 0, .part_max = part_max_});
+  RowWriter rows(
+      db, s, sink,
+      {.fetch = (call.flags & HG_CALL_STREAM) != 0 ? call.fetch : 0, .part_max = part_max_});
   rows.run();
   if (!dml) return;
   done.rows_affected = sqlite3_total_changes64(db.raw()) == before ? 0 : db.changes();
@@ -166,8 +176,9 @@ void SqlKind::run_named(proto::Bytes body, const hg_call& call, Database& db, sd
   sdk::Fields f("run", body, {"name", "params"});
   const NamedStatement& named = catalogue_.find(f.str("name"));
   if (named.access == StatementAccess::read && writes(db.prepare(named.text, Trust::caller)))
-    throw sdk::Error(sdk::Code::denied, sdk::Outcome::rejected,
-                     "statement `" + std::string(f.str("name")) + "` is declared `access: read` and writes");
+    throw sdk::Error(
+        sdk::Code::denied, sdk::Outcome::rejected,
+        "statement `" + std::string(f.str("name")) + "` is declared `access: read` and writes");
   statement(named.text, f.raw("params"), call, db, sink, done);
 }
 
@@ -176,7 +187,8 @@ void SqlKind::execute_many(proto::Bytes body, Database& db, sdk::Sink& sink, sdk
   Statement s = db.prepare(f.str("sql"), Trust::caller);
   if (db.mode() == Database::Mode::read) throw read_only();
   if (sqlite3_column_count(s.raw()) > 0)
-    throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected, "execute_many takes no statement that returns rows");
+    throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected,
+                     "execute_many takes no statement that returns rows");
   Binder binder(s);
   proto::Cursor sets = f.at("params");
   const std::uint32_t n = sets.read_array();
@@ -203,7 +215,8 @@ void SqlKind::execute_many(proto::Bytes body, Database& db, sdk::Sink& sink, sdk
   need_room(w, sink);
 }
 
-void SqlKind::copy_in(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink, sdk::Done& done) {
+void SqlKind::copy_in(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink,
+                      sdk::Done& done) {
   sdk::Fields f("copy_in", body, {"table", "columns"});
   const std::string_view table = f.str("table");
   std::vector<std::string> names;
@@ -233,7 +246,9 @@ void SqlKind::copy_in(proto::Bytes body, const hg_call& call, Database& db, sdk:
       throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rolled_back, "the upload was given up");
     proto::Cursor c(sdk::bytes(piece));
     const std::uint32_t n = c.read_array();
-    if (!c.ok()) throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected, "copy_in: a piece must be a list of rows");
+    if (!c.ok())
+      throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected,
+                       "copy_in: a piece must be a list of rows");
     for (std::uint32_t i = 0; i < n; ++i) {
       const std::string where = "row " + std::to_string(rows + 1) + ": ";
       const std::uint32_t fields = c.peek() == proto::Type::array ? c.read_array() : width + 1;
@@ -263,9 +278,12 @@ bool SqlKind::introspect(std::string_view verb, proto::Bytes body, Database& db,
   if (verb != "columns" && verb != "keys" && verb != "indexes") return false;
   sdk::Fields f(verb, body, {"table", "schema"});
   const std::string_view table = f.str("table");
-  if (verb == "columns") write_columns(db, table, sink);
-  else if (verb == "keys") write_keys(db, table, sink);
-  else write_indexes(db, table, sink);
+  if (verb == "columns")
+    write_columns(db, table, sink);
+  else if (verb == "keys")
+    write_keys(db, table, sink);
+  else
+    write_indexes(db, table, sink);
   return true;
 }
 
@@ -284,7 +302,8 @@ void SqlKind::execute(std::string_view verb, proto::Bytes body, const hg_call& c
     return statement(text, f.raw("params"), call, db, sink, done);
   }
   if (introspect(verb, body, db, sink)) return;
-  throw sdk::unsupported("a sql store on SQLite has no verb `" + std::string(verb.substr(0, 64)) + "`");
+  throw sdk::unsupported("a sql store on SQLite has no verb `" + std::string(verb.substr(0, 64)) +
+                         "`");
 }
 
 // SQLite's own plan: [{id, parent, detail}, ...].
@@ -297,7 +316,8 @@ void SqlKind::explain(std::string_view verb, proto::Bytes body, Database& db, sd
   } else if (verb == "copy_out") {
     text = copy_out_text(sdk::Fields(verb, body, {"table", "columns", "sql", "params"}));
   } else {
-    throw sdk::Error(sdk::Code::unsupported, sdk::Outcome::rejected, "explain: " + std::string(verb) + " has no plan");
+    throw sdk::Error(sdk::Code::unsupported, sdk::Outcome::rejected,
+                     "explain: " + std::string(verb) + " has no plan");
   }
   Statement s = db.prepare("EXPLAIN QUERY PLAN " + text, Trust::caller);
   proto::Writer w(&sink);

@@ -15,27 +15,28 @@ struct TypeName {
   Declared kind;
 };
 constexpr TypeName kTypes[] = {
-    {"BOOLEAN", Declared::boolean},   {"BOOL", Declared::boolean},
-    {"DECIMAL", Declared::decimal},   {"NUMERIC", Declared::decimal},
-    {"DATE", Declared::date},         {"TIME", Declared::time},
+    {"BOOLEAN", Declared::boolean},     {"BOOL", Declared::boolean},
+    {"DECIMAL", Declared::decimal},     {"NUMERIC", Declared::decimal},
+    {"DATE", Declared::date},           {"TIME", Declared::time},
     {"TIMESTAMP", Declared::timestamp}, {"TIMESTAMPTZ", Declared::timestamp},
-    {"DATETIME", Declared::timestamp}, {"UUID", Declared::uuid},
-    {"JSON", Declared::json},         {"INTERVAL", Declared::interval},
+    {"DATETIME", Declared::timestamp},  {"UUID", Declared::uuid},
+    {"JSON", Declared::json},           {"INTERVAL", Declared::interval},
 };
 
-void header_column(proto::Writer& w, Database& db, sqlite3_stmt* stmt, int i, const DeclaredType& t) {
+void header_column(proto::Writer& w, Database& db, sqlite3_stmt* stmt, int i,
+                   const DeclaredType& t) {
   w.array(5);
   const char* name = sqlite3_column_name(stmt, i);
   w.str(name != nullptr && proto::valid_utf8(name) ? name : "?");
   const char* type = sqlite3_column_decltype(stmt, i);
-  type != nullptr && proto::valid_utf8(type) ? w.str(type) : w.nil();
+  type != nullptr&& proto::valid_utf8(type) ? w.str(type) : w.nil();
   const char* table = sqlite3_column_table_name(stmt, i);
   const char* origin = sqlite3_column_origin_name(stmt, i);
   int not_null = 0;
   int primary = 0;
   if (table != nullptr && origin != nullptr &&
-      sqlite3_table_column_metadata(db.raw(), "main", table, origin, nullptr, nullptr, &not_null, &primary,
-                                    nullptr) == SQLITE_OK) {
+      sqlite3_table_column_metadata(db.raw(), "main", table, origin, nullptr, nullptr, &not_null,
+                                    &primary, nullptr) == SQLITE_OK) {
     const bool row_id = primary != 0 && type != nullptr && sqlite3_stricmp(type, "INTEGER") == 0;
     w.boolean(not_null == 0 && !row_id);
   } else {
@@ -62,7 +63,8 @@ DeclaredType read_declared(const char* type) {
   while (*p == ' ') ++p;
   if (*p != '(') return out;
   const std::string_view rest(p + 1);
-  const auto [comma, error] = std::from_chars(rest.data(), rest.data() + rest.size(), out.precision);
+  const auto [comma, error] =
+      std::from_chars(rest.data(), rest.data() + rest.size(), out.precision);
   if (error != std::errc()) return out;
   out.scale = 0;
   const char* q = comma;
@@ -85,13 +87,19 @@ void write_no_result(proto::Writer& w) {
 void need_room(const proto::Writer& w, const sdk::Sink& sink) {
   if (w.ok()) return;
   if (sink.why() == HG_STOP)
-    throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected, "nobody waits for the reply any more");
+    throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected,
+                     "nobody waits for the reply any more");
   throw sdk::Error(sdk::Code::too_large, sdk::Outcome::rejected,
                    "the result is larger than reply_max: use `fetch` to stream it");
 }
 
 RowWriter::RowWriter(Database& db, Statement& statement, sdk::Sink& sink, Limits limits)
-    : db_(db), statement_(statement), stmt_(statement.raw()), sink_(sink), w_(&sink), limits_(limits) {}
+    : db_(db),
+      statement_(statement),
+      stmt_(statement.raw()),
+      sink_(sink),
+      w_(&sink),
+      limits_(limits) {}
 
 void RowWriter::check() { need_room(w_, sink_); }
 
@@ -150,10 +158,12 @@ void RowWriter::run() {
   shape();
   begin_part(true);
   for (; more; more = statement_.step()) {
-    if (limits_.fetch != 0 && (rows_ >= limits_.fetch || (bytes_ >= limits_.part_max && rows_ > 0))) {
+    if (limits_.fetch != 0 &&
+        (rows_ >= limits_.fetch || (bytes_ >= limits_.part_max && rows_ > 0))) {
       end_part();
       if (sink_.flush_part() != HG_GO)
-        throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected, "nobody takes the stream any more");
+        throw sdk::Error(sdk::Code::cancelled, sdk::Outcome::rejected,
+                         "nobody takes the stream any more");
       begin_part(false);
     }
     row();
@@ -175,9 +185,12 @@ void RowWriter::value(int c, const DeclaredType& type) {
   switch (sqlite3_column_type(stmt_, c)) {
     case SQLITE_INTEGER: {
       const std::int64_t v = sqlite3_column_int64(stmt_, c);
-      if (type.kind == Declared::boolean && (v == 0 || v == 1)) w_.boolean(v == 1);
-      else if (type.kind == Declared::decimal) decimal(c, type, std::to_string(v));
-      else w_.sint(v);
+      if (type.kind == Declared::boolean && (v == 0 || v == 1))
+        w_.boolean(v == 1);
+      else if (type.kind == Declared::decimal)
+        decimal(c, type, std::to_string(v));
+      else
+        w_.sint(v);
       return;
     }
     case SQLITE_FLOAT: {
@@ -204,8 +217,10 @@ void RowWriter::decimal(int c, const DeclaredType& type, std::string_view digits
   std::string store;
   std::optional<proto::Decimal> d = proto::parse_decimal(digits, &store);
   if (!d) {
-    if (sqlite3_column_type(stmt_, c) == SQLITE_TEXT) w_.str(digits);
-    else w_.real(sqlite3_column_double(stmt_, c));
+    if (sqlite3_column_type(stmt_, c) == SQLITE_TEXT)
+      w_.str(digits);
+    else
+      w_.real(sqlite3_column_double(stmt_, c));
     return;
   }
   // DECIMAL(10,2) has two places, also where a float had dropped the zeros.
@@ -234,13 +249,18 @@ bool is_json(Database& db, std::string_view s) {
 
 bool write_typed(proto::Writer& w, Declared kind, std::string_view s) {
   switch (kind) {
-    case Declared::date: return write_if(w, proto::parse_date(s));
-    case Declared::time: return write_if(w, proto::parse_time(s));
+    case Declared::date:
+      return write_if(w, proto::parse_date(s));
+    case Declared::time:
+      return write_if(w, proto::parse_time(s));
     case Declared::timestamp:
       return write_if(w, proto::parse_timestamp(s)) || write_if(w, proto::parse_local_timestamp(s));
-    case Declared::uuid: return write_if(w, proto::parse_uuid(s));
-    case Declared::interval: return write_if(w, proto::parse_interval(s));
-    default: return false;
+    case Declared::uuid:
+      return write_if(w, proto::parse_uuid(s));
+    case Declared::interval:
+      return write_if(w, proto::parse_interval(s));
+    default:
+      return false;
   }
 }
 

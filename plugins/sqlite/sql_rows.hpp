@@ -14,7 +14,15 @@ namespace headgate::sqlite {
 
 // What the declared type of a column says about its values.
 enum class Declared : std::uint8_t {
-  plain, boolean, decimal, date, time, timestamp, uuid, json, interval
+  plain,
+  boolean,
+  decimal,
+  date,
+  time,
+  timestamp,
+  uuid,
+  json,
+  interval
 };
 struct DeclaredType {
   Declared kind = Declared::plain;

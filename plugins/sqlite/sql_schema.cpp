@@ -48,16 +48,22 @@ class Table {
   std::uint32_t rows_ = 0;
 };
 
-bool ours(std::string_view name) { return name.size() >= 9 && strncasecmp(name.data(), "headgate_", 9) == 0; }
+bool ours(std::string_view name) {
+  return name.size() >= 9 && strncasecmp(name.data(), "headgate_", 9) == 0;
+}
 
-void str_or_nil(proto::Writer& w, const Statement& s, int c) { s.is_null(c) ? w.nil() : w.str(s.text(c)); }
+void str_or_nil(proto::Writer& w, const Statement& s, int c) {
+  s.is_null(c) ? w.nil() : w.str(s.text(c));
+}
 
 // Throws not_found for what callers do not see.
 void need_table(Database& db, std::string_view table) {
-  Statement s = db.prepare("SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)");
+  Statement s = db.prepare(
+      "SELECT 1 FROM pragma_table_list WHERE schema = 'main' AND lower(name) = lower(?)");
   s.bind(1, table);
   if (!ours(table) && s.step()) return;
-  sdk::Error e(sdk::Code::not_found, sdk::Outcome::rejected, "no such table: " + std::string(table.substr(0, 128)));
+  sdk::Error e(sdk::Code::not_found, sdk::Outcome::rejected,
+               "no such table: " + std::string(table.substr(0, 128)));
   e.sqlstate = "42P01";
   throw e;
 }
@@ -69,12 +75,14 @@ struct Index {
 };
 
 std::vector<Index> indexes_of(Database& db, std::string_view table) {
-  Statement s = db.prepare("SELECT name, \"unique\", origin, partial FROM pragma_index_list(?) ORDER BY seq DESC");
+  Statement s = db.prepare(
+      "SELECT name, \"unique\", origin, partial FROM pragma_index_list(?) ORDER BY seq DESC");
   s.bind(1, table);
   std::vector<Index> out;
   while (s.step()) {
     if (ours(s.text(0))) continue;
-    out.push_back({std::string(s.text(0)), std::string(s.text(2)), s.integer(1) != 0, s.integer(3) != 0});
+    out.push_back(
+        {std::string(s.text(0)), std::string(s.text(2)), s.integer(1) != 0, s.integer(3) != 0});
   }
   return out;
 }
@@ -100,8 +108,10 @@ std::string_view condition_of(std::string_view sql) {
       ++depth;
     } else if (c == ')') {
       --depth;
-    } else if (depth == 0 && i + 5 < sql.size() && strncasecmp(sql.data() + i, "where", 5) == 0 && i > 0 &&
-               (sql[i - 1] == ' ' || sql[i - 1] == ')' || sql[i - 1] == '\n' || sql[i - 1] == '\t')) {
+    } else if (depth == 0 && i + 5 < sql.size() && strncasecmp(sql.data() + i, "where", 5) == 0 &&
+               i > 0 &&
+               (sql[i - 1] == ' ' || sql[i - 1] == ')' || sql[i - 1] == '\n' ||
+                sql[i - 1] == '\t')) {
       std::string_view rest = sql.substr(i + 5);
       while (!rest.empty() && (rest.front() == ' ' || rest.front() == '\n')) rest.remove_prefix(1);
       return rest;
@@ -120,7 +130,8 @@ void write_names(proto::Writer& w, const std::vector<std::string>& names) {
 void write_tables(Database& db, sdk::Sink& sink) {
   Table t(sink, {"schema", "name", "type"});
   Statement s = db.prepare(
-      "SELECT schema, name, CASE type WHEN 'view' THEN 'view' ELSE 'table' END FROM pragma_table_list"
+      "SELECT schema, name, CASE type WHEN 'view' THEN 'view' ELSE 'table' END FROM "
+      "pragma_table_list"
       " WHERE schema = 'main' AND type <> 'shadow' AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
       " AND name NOT LIKE 'headgate\\_%' ESCAPE '\\' ORDER BY name");
   while (s.step()) {
@@ -134,7 +145,8 @@ void write_columns(Database& db, std::string_view table, sdk::Sink& sink) {
   need_table(db, table);
   Table t(sink, {"name", "type", "nullable", "default", "position"});
   Statement s = db.prepare(
-      "SELECT name, type, \"notnull\" = 0 AND NOT (pk > 0 AND upper(type) = 'INTEGER'), dflt_value, cid + 1"
+      "SELECT name, type, \"notnull\" = 0 AND NOT (pk > 0 AND upper(type) = 'INTEGER'), "
+      "dflt_value, cid + 1"
       " FROM pragma_table_xinfo(?) WHERE hidden <> 1 ORDER BY cid");
   s.bind(1, table);
   while (s.step()) {
@@ -153,7 +165,8 @@ namespace {
 // Rows of one foreign key follow each other.
 void write_foreign_keys(Database& db, std::string_view table, Table& t) {
   Statement s = db.prepare(
-      "SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?) ORDER BY id DESC, seq");
+      "SELECT id, \"table\", \"from\", \"to\" FROM pragma_foreign_key_list(?) ORDER BY id DESC, "
+      "seq");
   s.bind(1, table);
   struct Key {
     std::int64_t id;
@@ -162,7 +175,8 @@ void write_foreign_keys(Database& db, std::string_view table, Table& t) {
   };
   std::vector<Key> keys;
   while (s.step()) {
-    if (keys.empty() || keys.back().id != s.integer(0)) keys.push_back({s.integer(0), std::string(s.text(1)), {}, {}});
+    if (keys.empty() || keys.back().id != s.integer(0))
+      keys.push_back({s.integer(0), std::string(s.text(1)), {}, {}});
     keys.back().from.emplace_back(s.text(2));
     if (!s.is_null(3)) keys.back().to.emplace_back(s.text(3));
   }
@@ -221,7 +235,7 @@ void write_indexes(Database& db, std::string_view table, sdk::Sink& sink) {
     write_index_columns(t.w, db, i.name);
     Statement s = db.prepare("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?");
     s.bind(1, std::string_view(i.name));
-    i.partial && s.step() ? t.w.str(condition_of(s.text(0))) : t.w.nil();
+    i.partial&& s.step() ? t.w.str(condition_of(s.text(0))) : t.w.nil();
   }
   t.end();
 }

@@ -1,4 +1,5 @@
-// sql_schema: tables, columns, keys and indexes, as {columns, rows}. The gateway's own are not shown.
+// sql_schema: tables, columns, keys and indexes, as {columns, rows}. The gateway's own are not
+// shown.
 #pragma once
 #include "plugins/sqlite/database.hpp"
 

@@ -6,7 +6,8 @@ namespace {
 
 std::string_view trimmed(std::string_view s) {
   while (!s.empty() && (s.front() == ' ' || s.front() == '\t')) s.remove_prefix(1);
-  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r')) s.remove_suffix(1);
+  while (!s.empty() && (s.back() == ' ' || s.back() == '\t' || s.back() == '\r'))
+    s.remove_suffix(1);
   return s;
 }
 
@@ -21,9 +22,12 @@ StatementAccess read_access(std::string_view name, std::string_view text) {
     line = trimmed(line.substr(2));
     if (!line.starts_with("access:")) continue;
     const std::string_view word = trimmed(line.substr(7));
-    if (word == "read") access = StatementAccess::read;
-    else if (word == "write") access = StatementAccess::write;
-    else throw sdk::invalid("statement `" + std::string(name) + "`: access must be read or write");
+    if (word == "read")
+      access = StatementAccess::read;
+    else if (word == "write")
+      access = StatementAccess::write;
+    else
+      throw sdk::invalid("statement `" + std::string(name) + "`: access must be read or write");
   }
   return access;
 }
@@ -43,7 +47,8 @@ Catalogue::Catalogue(proto::Bytes statements) {
     const std::string_view name = c.read_str();
     const std::string_view text = c.read_str();
     if (!c.ok()) throw sdk::invalid("the named statements are no map of texts");
-    statements_.insert_or_assign(std::string(name), NamedStatement{std::string(text), read_access(name, text)});
+    statements_.insert_or_assign(std::string(name),
+                                 NamedStatement{std::string(text), read_access(name, text)});
   }
 }
 

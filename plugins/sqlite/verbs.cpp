@@ -17,12 +17,14 @@ struct ItemResult {
 void write_item(proto::Writer& w, const ItemResult& r, proto::Bytes body) {
   w.array(3);
   w.uint(r.error ? static_cast<std::uint64_t>(r.error->code) : 0);
-  const std::uint32_t fields = 1 + (r.error ? 1 : 0) + (r.error && !r.error->sqlstate.empty() ? 1 : 0) +
+  const std::uint32_t fields = 1 + (r.error ? 1 : 0) +
+                               (r.error && !r.error->sqlstate.empty() ? 1 : 0) +
                                (r.error && r.error->vendor_code != 0 ? 1 : 0) +
                                (r.done.rows_affected ? 1 : 0) + (r.done.last_id ? 1 : 0);
   w.map(fields);
   w.str("outcome");
-  w.uint(static_cast<std::uint64_t>(r.error && !r.partial ? r.error->outcome : sdk::Outcome::applied));
+  w.uint(
+      static_cast<std::uint64_t>(r.error && !r.partial ? r.error->outcome : sdk::Outcome::applied));
   if (r.error) {
     w.str("message");
     std::string_view m = r.error->message;
@@ -50,8 +52,9 @@ void write_item(proto::Writer& w, const ItemResult& r, proto::Bytes body) {
 }
 
 // Runs an item; throws only what ends the whole batch.
-ItemResult run_item(SqliteDriver& driver, std::string_view verb, proto::Bytes body, const hg_call& call,
-                    Database& db, Recorder& recorder, bool savepoint, bool check_keys) {
+ItemResult run_item(SqliteDriver& driver, std::string_view verb, proto::Bytes body,
+                    const hg_call& call, Database& db, Recorder& recorder, bool savepoint,
+                    bool check_keys) {
   ItemResult r;
   hg_call item = call;
   item.verb = sdk::lend(verb);
@@ -101,7 +104,8 @@ void execute_batch(SqliteDriver& driver, const hg_call& call, Database& db, sdk:
     const std::string_view verb = items.read_str();
     const proto::Bytes body = items.skip();
     recorder.clear();
-    ItemResult r = run_item(driver, verb, body, call, db, recorder, writes && !atomic, writes && !atomic && !leased);
+    ItemResult r = run_item(driver, verb, body, call, db, recorder, writes && !atomic,
+                            writes && !atomic && !leased);
     rows += r.done.rows_affected.value_or(0);
     if (atomic && r.error) {
       failed = std::move(r);
@@ -127,7 +131,8 @@ void execute_batch(SqliteDriver& driver, const hg_call& call, Database& db, sdk:
   for (std::uint32_t i = 0; i < n; ++i) {
     ItemResult other;
     other.error.emplace(sdk::Code::transaction_aborted,
-                        i < failed_at ? sdk::Outcome::rolled_back : sdk::Outcome::rejected, because);
+                        i < failed_at ? sdk::Outcome::rolled_back : sdk::Outcome::rejected,
+                        because);
     if (i == failed_at) failed->partial = false;
     write_item(again, i == failed_at ? *failed : other, {});
   }
@@ -144,9 +149,11 @@ sdk::Error current_error() {
   } catch (const std::bad_alloc&) {
     return {sdk::Code::internal, sdk::Outcome::rejected, "out of memory in the plugin"};
   } catch (const std::exception& e) {
-    return {sdk::Code::internal, sdk::Outcome::rejected, std::string("the plugin failed: ") + e.what()};
+    return {sdk::Code::internal, sdk::Outcome::rejected,
+            std::string("the plugin failed: ") + e.what()};
   } catch (...) {
-    return {sdk::Code::internal, sdk::Outcome::rejected, "the plugin threw something that is no exception"};
+    return {sdk::Code::internal, sdk::Outcome::rejected,
+            "the plugin threw something that is no exception"};
   }
 }
 
@@ -158,7 +165,8 @@ bool has_open_foreign_key(Database& db) {
 }
 
 sdk::Error open_foreign_key() {
-  return error_from(SQLITE_CONSTRAINT_FOREIGNKEY, "a deferred FOREIGN KEY constraint is not satisfied");
+  return error_from(SQLITE_CONSTRAINT_FOREIGNKEY,
+                    "a deferred FOREIGN KEY constraint is not satisfied");
 }
 
 std::string quoted(std::string_view name) {

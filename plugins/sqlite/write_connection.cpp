@@ -26,7 +26,8 @@ bool is_alone(const hg_call& c) { return (c.flags & (HG_CALL_STREAM | HG_CALL_UP
 }  // namespace
 
 WriteConnection::WriteConnection(SqliteDriver& driver)
-    : driver_(driver), db_(driver.host(), driver.options().path, Database::Mode::write, driver.options()) {
+    : driver_(driver),
+      db_(driver.host(), driver.options().path, Database::Mode::write, driver.options()) {
   Statement s = db_.prepare("PRAGMA page_size");
   if (s.step()) page_bytes_ = static_cast<std::uint64_t>(s.integer(0));
   sqlite3_wal_hook(
@@ -39,7 +40,8 @@ WriteConnection::WriteConnection(SqliteDriver& driver)
       this);
   // After a transaction was lost, the next statement of the same call would commit by itself.
   sqlite3_commit_hook(
-      db_.raw(), [](void* self) { return static_cast<WriteConnection*>(self)->committing_ ? 0 : 1; }, this);
+      db_.raw(),
+      [](void* self) { return static_cast<WriteConnection*>(self)->committing_ ? 0 : 1; }, this);
 }
 
 WriteConnection::~WriteConnection() { rollback(); }
@@ -64,13 +66,18 @@ void WriteConnection::submit(const hg_call* const* calls, std::uint32_t n) {
   const bool leased = transaction_ != Transaction::none;
   for (std::uint32_t i = 0; i < n; ++i) {
     Member& m = members.emplace_back(driver_.host(), calls[i]);
-    if (leased) in_transaction(m);
-    else if (sdk::text(calls[i]->verb) == "begin") begins.push_back(&m);
+    if (leased)
+      in_transaction(m);
+    else if (sdk::text(calls[i]->verb) == "begin")
+      begins.push_back(&m);
     else if (calls[i]->lease != 0) {
-      m.error.emplace(sdk::Code::transaction_expired, sdk::Outcome::rolled_back, "this transaction is over");
+      m.error.emplace(sdk::Code::transaction_expired, sdk::Outcome::rolled_back,
+                      "this transaction is over");
       finish(m);
-    } else if (is_alone(*calls[i]) || driver_.is_slow(calls[i]->tag)) alone.push_back(&m);
-    else pending.push_back(&m);
+    } else if (is_alone(*calls[i]) || driver_.is_slow(calls[i]->tag))
+      alone.push_back(&m);
+    else
+      pending.push_back(&m);
   }
   run_group(pending, alone);
   // `alone` grows while COMMIT fails for a group, not here.
@@ -89,7 +96,8 @@ bool WriteConnection::expired(Member& m) {
   if (cancelled)
     m.error.emplace(sdk::Code::cancelled, sdk::Outcome::not_sent, "the call was cancelled");
   else if (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us)
-    m.error.emplace(sdk::Code::deadline, sdk::Outcome::not_sent, "the deadline passed before the call's turn");
+    m.error.emplace(sdk::Code::deadline, sdk::Outcome::not_sent,
+                    "the deadline passed before the call's turn");
   return m.error.has_value();
 }
 
@@ -114,7 +122,8 @@ std::optional<sdk::Error> WriteConnection::commit() {
   } catch (const sdk::Error& e) {
     failed = e;
     // After a failed sync nobody knows what a power cut would leave behind.
-    failed->outcome = e.vendor_code == SQLITE_IOERR_FSYNC ? sdk::Outcome::unknown : sdk::Outcome::rolled_back;
+    failed->outcome =
+        e.vendor_code == SQLITE_IOERR_FSYNC ? sdk::Outcome::unknown : sdk::Outcome::rolled_back;
   }
   committing_ = false;
   if (failed) rollback();
@@ -231,8 +240,10 @@ void WriteConnection::run_alone(Member& m) {
   const bool kept = run(m, false);
   if (!kept || (m.error && !m.partial)) {
     rollback();
-    if (!m.error) m.error.emplace(sdk::Code::internal, sdk::Outcome::rolled_back, "the transaction was lost");
-    if (!kept || db_.stopped() != Database::Stop::none) m.error->outcome = sdk::Outcome::rolled_back;
+    if (!m.error)
+      m.error.emplace(sdk::Code::internal, sdk::Outcome::rolled_back, "the transaction was lost");
+    if (!kept || db_.stopped() != Database::Stop::none)
+      m.error->outcome = sdk::Outcome::rolled_back;
     m.sink.rewind();
     m.done = {};
     m.partial = false;
@@ -263,7 +274,8 @@ bool WriteConnection::run(Member& m, bool shared) {
   const std::uint64_t started = driver_.now();
   std::uint64_t limit = m.call->work_until_us;
   if (shared) {
-    const std::uint64_t cut = started + static_cast<std::uint64_t>(driver_.options().statement_max_ms) * 1000;
+    const std::uint64_t cut =
+        started + static_cast<std::uint64_t>(driver_.options().statement_max_ms) * 1000;
     limit = limit == 0 ? cut : std::min(limit, cut);
   }
   try {
@@ -329,7 +341,9 @@ void WriteConnection::execute(Member& m, bool leased) {
   record(db_, call, now + driver_.options().keep_keys_ms, recorder.reply(), m.done);
   proto::Writer w(&m.sink);
   w.raw(recorder.reply());
-  if (!w.ok()) throw sdk::Error(sdk::Code::too_large, sdk::Outcome::rejected, "the reply is larger than reply_max");
+  if (!w.ok())
+    throw sdk::Error(sdk::Code::too_large, sdk::Outcome::rejected,
+                     "the reply is larger than reply_max");
 }
 
 // Learns which texts are too slow for a batch, and forgets those that have become quick.
@@ -350,7 +364,8 @@ void WriteConnection::cancel(hg_op op) {
 }
 
 void WriteConnection::after_commit() {
-  if (Checkpointer* c = driver_.checkpointer(); c != nullptr && wal_bytes_ != 0) c->note(wal_bytes_);
+  if (Checkpointer* c = driver_.checkpointer(); c != nullptr && wal_bytes_ != 0)
+    c->note(wal_bytes_);
   if (wal_bytes_ > static_cast<std::uint64_t>(driver_.options().wal_truncate_bytes)) trim_log();
 }
 
@@ -368,7 +383,8 @@ void WriteConnection::trim_log() {
     if (patient) driver_.close_gate();
     db_.begin_op(0, driver_.now() + wait);
     const int rc = sqlite3_wal_checkpoint_v2(
-        db_.raw(), nullptr, patient ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+        db_.raw(), nullptr, patient ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE,
+        nullptr, nullptr);
     db_.end_op();
     if (patient) driver_.open_gate();
     if (rc == SQLITE_OK && patient) {

@@ -79,7 +79,7 @@ class WriteConnection : public sdk::Connection {
   bool broken_ = false;
   std::uint64_t page_bytes_ = 4096;
   std::uint64_t wal_bytes_ = 0;
-  std::uint64_t trim_after_ = 0;   // host clock: no attempt to empty the log before
+  std::uint64_t trim_after_ = 0;  // host clock: no attempt to empty the log before
   std::uint64_t purge_after_ = 0;
 
   std::mutex cancel_mutex_;

@@ -19,7 +19,8 @@ void empty_map(sdk::Sink& sink) {
 void WriteConnection::begin_transaction(Member& m) {
   if (expired(m)) return finish(m);
   if (transaction_ != Transaction::none) {
-    m.error.emplace(sdk::Code::conflict, sdk::Outcome::not_sent, "another transaction owns the writer");
+    m.error.emplace(sdk::Code::conflict, sdk::Outcome::not_sent,
+                    "another transaction owns the writer");
     m.error->retry = HG_RETRY_BACKOFF;
     m.done.lease = HG_LEASE_NONE;
     return finish(m);
@@ -69,7 +70,8 @@ void WriteConnection::in_transaction(Member& m) {
   }
   if (!db_.in_transaction()) {
     transaction_ = Transaction::failed;
-    if (!m.error) m.error.emplace(sdk::Code::internal, sdk::Outcome::rolled_back, "the transaction was lost");
+    if (!m.error)
+      m.error.emplace(sdk::Code::internal, sdk::Outcome::rolled_back, "the transaction was lost");
     m.error->outcome = sdk::Outcome::rolled_back;
     m.error->retry = HG_RETRY_NEVER;
     m.sink.rewind();
@@ -90,8 +92,10 @@ void WriteConnection::end_transaction(Member& m, bool keep) {
     m.error->sqlstate = "25P02";
     return finish(m);
   }
-  if (keep) m.error = commit();  // a deferred constraint that fails here ends the transaction too
-  else rollback();
+  if (keep)
+    m.error = commit();  // a deferred constraint that fails here ends the transaction too
+  else
+    rollback();
   if (!m.error) empty_map(m.sink);
   finish(m);
 }
@@ -102,7 +106,9 @@ void WriteConnection::savepoint(Member& m, std::string_view verb) {
     const std::string_view name = fields.str("name");
     // The prefix keeps callers' names apart from ours.
     const std::string id = quoted("s_" + std::string(name));
-    const char* what = verb == "savepoint" ? "SAVEPOINT " : verb == "release" ? "RELEASE " : "ROLLBACK TO ";
+    const char* what = verb == "savepoint" ? "SAVEPOINT "
+                       : verb == "release" ? "RELEASE "
+                                           : "ROLLBACK TO ";
     try {
       db_.exec(what + id);
     } catch (sdk::Error& e) {

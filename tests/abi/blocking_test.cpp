@@ -1,5 +1,6 @@
-// Blocking lanes: batches, sinks, streams, uploads, cancels, hanging workers, and plugins that break
-// every rule. What must hold each time: one answer for each call, the right one, and nobody else hurt.
+// Blocking lanes: batches, sinks, streams, uploads, cancels, hanging workers, and plugins that
+// break every rule. What must hold each time: one answer for each call, the right one, and nobody
+// else hurt.
 #include <sys/socket.h>
 
 #include <random>
@@ -13,7 +14,8 @@ constexpr std::uint32_t kWrite = 0, kRead = 1;
 
 class Blocking : public ::testing::Test {
  protected:
-  void start(std::vector<std::uint8_t> options = {}, HostSettings h = {}, std::uint64_t reply_max = 1u << 20) {
+  void start(std::vector<std::uint8_t> options = {}, HostSettings h = {},
+             std::uint64_t reply_max = 1u << 20) {
     rig = std::make_unique<Rig>(h);
     StoreSettings s;
     s.name = "probe";
@@ -53,8 +55,10 @@ TEST_F(Blocking, ACallCarriesWhatThePluginNeeds) {
   std::map<std::string, std::uint64_t> number;
   for (std::uint32_t i = c.read_map(); i > 0; --i) {
     const std::string key(c.read_str());
-    if (c.peek() == proto::Type::str) text[key] = c.read_str();
-    else number[key] = c.read_uint();
+    if (c.peek() == proto::Type::str)
+      text[key] = c.read_str();
+    else
+      number[key] = c.read_uint();
   }
   ASSERT_TRUE(c.ok());
   EXPECT_EQ(text["service"], "tests");
@@ -83,7 +87,8 @@ TEST_F(Blocking, AllCallsOfATurnAreOneBatchAndTheirAnswersOneWake) {
   ASSERT_TRUE(rig->loop.run_until([&] { return rig->order.size() == 64; }));
   EXPECT_EQ(rig->loop.wakes() - wakes, 1u);
   for (const TestCall* t : sent) EXPECT_EQ(as_int(t->reply), 64);
-  EXPECT_TRUE(std::equal(sent.begin(), sent.end(), rig->order.begin())) << "in the order of completion";
+  EXPECT_TRUE(std::equal(sent.begin(), sent.end(), rig->order.begin()))
+      << "in the order of completion";
 }
 
 TEST_F(Blocking, ACallThatWantsToBeAloneIsAlone) {
@@ -123,28 +128,28 @@ TEST_F(Blocking, MisdeedsHurtNobodyElse) {
     bool ok, breaks;
     Misdeed counted;
   };
-  for (const Case& c : std::vector<Case>{
-           {"never", 0, false, true, Misdeed::not_completed},
-           {"throw", 0, false, true, Misdeed::threw},
-           {"throw_int", 0, false, true, Misdeed::threw},
-           {"twice", 0, true, false, Misdeed::second_completion},
-           {"overrun", 0, false, true, Misdeed::sink_misuse},
-           {"overcommit", 0, false, true, Misdeed::sink_misuse},
-           {"bad_patch", 0, false, true, Misdeed::sink_misuse},
-           {"stale", 0, true, false, Misdeed::stale_call},
-           {"bad_done", 0, false, true, Misdeed::bad_done},
-           {"bad_done", 1, false, true, Misdeed::bad_done},
-           {"bad_done", 2, false, true, Misdeed::bad_done},
-           {"bad_done", 3, true, false, Misdeed::bad_done},
-           {"bad_done", 4, true, false, Misdeed::bad_done},
-           {"bad_done", 99, false, true, Misdeed::bad_done}}) {
+  for (const Case& c : std::vector<Case>{{"never", 0, false, true, Misdeed::not_completed},
+                                         {"throw", 0, false, true, Misdeed::threw},
+                                         {"throw_int", 0, false, true, Misdeed::threw},
+                                         {"twice", 0, true, false, Misdeed::second_completion},
+                                         {"overrun", 0, false, true, Misdeed::sink_misuse},
+                                         {"overcommit", 0, false, true, Misdeed::sink_misuse},
+                                         {"bad_patch", 0, false, true, Misdeed::sink_misuse},
+                                         {"stale", 0, true, false, Misdeed::stale_call},
+                                         {"bad_done", 0, false, true, Misdeed::bad_done},
+                                         {"bad_done", 1, false, true, Misdeed::bad_done},
+                                         {"bad_done", 2, false, true, Misdeed::bad_done},
+                                         {"bad_done", 3, true, false, Misdeed::bad_done},
+                                         {"bad_done", 4, true, false, Misdeed::bad_done},
+                                         {"bad_done", 99, false, true, Misdeed::bad_done}}) {
     SCOPED_TRACE(std::string(c.verb) + " " + std::to_string(c.n));
     const Ticket ticket = broken++;
     Link* link = rig->open(kWrite, ticket);
     ASSERT_NE(link, nullptr);
     const std::uint64_t before =
-        rig->host->misdeeds(c.counted) +
-        (c.counted == Misdeed::second_completion ? rig->host->misdeeds(Misdeed::late_completion) : 0);
+        rig->host->misdeeds(c.counted) + (c.counted == Misdeed::second_completion
+                                              ? rig->host->misdeeds(Misdeed::late_completion)
+                                              : 0);
     // Before it, beside it on another connection, and after it.
     std::vector<Operation*> operations;
     const TestCall* first = rig->prepare("echo", BodyMap().add("n", 1).take());
@@ -152,7 +157,8 @@ TEST_F(Blocking, MisdeedsHurtNobodyElse) {
     const TestCall* beside = rig->send(write, "echo", BodyMap().add("n", 2).take());
     operations = {first->operation, bad->operation};
     link->submit(operations);
-    ASSERT_TRUE(rig->loop.run_until([&] { return first->completions + bad->completions + beside->completions == 3; }));
+    ASSERT_TRUE(rig->loop.run_until(
+        [&] { return first->completions + bad->completions + beside->completions == 3; }));
     EXPECT_TRUE(first->done.ok);
     EXPECT_EQ(first->reply, first->body);
     EXPECT_TRUE(beside->done.ok);
@@ -164,8 +170,9 @@ TEST_F(Blocking, MisdeedsHurtNobodyElse) {
     }
     // A second completion that comes after the first was delivered is a late one.
     const auto counted = [&] {
-      return rig->host->misdeeds(c.counted) +
-             (c.counted == Misdeed::second_completion ? rig->host->misdeeds(Misdeed::late_completion) : 0);
+      return rig->host->misdeeds(c.counted) + (c.counted == Misdeed::second_completion
+                                                   ? rig->host->misdeeds(Misdeed::late_completion)
+                                                   : 0);
     };
     EXPECT_TRUE(rig->loop.run_until([&] { return counted() > before; }));
     if (c.breaks) {
@@ -217,10 +224,12 @@ TEST_F(Blocking, RouteIsGuardedToo) {
   start();
   const TestCall* t = rig->prepare("route_error", BodyMap().take());
   EXPECT_EQ(t->done.fault.code, Code::invalid);
-  EXPECT_EQ(t->done.fault.outcome, Outcome::not_sent) << "routing does nothing, whatever the plugin says";
+  EXPECT_EQ(t->done.fault.outcome, Outcome::not_sent)
+      << "routing does nothing, whatever the plugin says";
   EXPECT_EQ(rig->prepare("route_throw", BodyMap().take())->done.fault.code, Code::internal);
   EXPECT_EQ(rig->prepare("echo", BodyMap().add("lane", 9).take())->done.fault.code, Code::internal);
-  EXPECT_EQ(rig->prepare("echo", BodyMap().add("lane", 1).yes("lease").take())->done.fault.code, Code::internal);
+  EXPECT_EQ(rig->prepare("echo", BodyMap().add("lane", 1).yes("lease").take())->done.fault.code,
+            Code::internal);
   t = rig->prepare("echo", BodyMap().add("text", "forbidden").take());
   EXPECT_EQ(t->done.fault.code, Code::denied);
   EXPECT_EQ(t->done.fault.message, "not granted: echo on key `forbidden`");
@@ -235,12 +244,16 @@ TEST_F(Blocking, PartsLeaveUnderCreditAndTheWorkerWaits) {
   TestCall* t = rig->send(write, "stream", BodyMap().add("n", 20).take(), 100);
   Operation* o = t->operation;
   ASSERT_TRUE(rig->loop.run_until([&] { return t->parts.size() == 1; }));
-  EXPECT_FALSE(rig->loop.run_until([&] { return t->parts.size() > 1; }, std::chrono::milliseconds(50)));
+  EXPECT_FALSE(
+      rig->loop.run_until([&] { return t->parts.size() > 1; }, std::chrono::milliseconds(50)));
   write->credit(*o, 5);
   ASSERT_TRUE(rig->loop.run_until([&] { return t->parts.size() == 5; }));
   write->credit(*o, 4);  // late, and lower: no harm
-  EXPECT_FALSE(rig->loop.run_until([&] { return t->parts.size() > 5; }, std::chrono::milliseconds(50)));
-  rig->on_part = [&](TestCall& c, std::uint64_t sequence) { write->credit(*c.operation, sequence + 2); };
+  EXPECT_FALSE(
+      rig->loop.run_until([&] { return t->parts.size() > 5; }, std::chrono::milliseconds(50)));
+  rig->on_part = [&](TestCall& c, std::uint64_t sequence) {
+    write->credit(*c.operation, sequence + 2);
+  };
   write->credit(*o, 7);
   ASSERT_TRUE(rig->loop.run_until([&] { return t->completions == 1; }));
   ASSERT_EQ(t->parts.size(), 20u);
@@ -310,7 +323,8 @@ TEST_F(Blocking, CancelStopsTheRunningCallAndOnlyThat) {
   TestCall* t = rig->send(write, "wait");
   rig->loop.run_until([] { return false; }, std::chrono::milliseconds(20));
   write->cancel(*t->operation);
-  ASSERT_TRUE(rig->loop.run_until([&] { return t->completions == 1 && rig->cancels_returned == 1; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return t->completions == 1 && rig->cancels_returned == 1; }));
   EXPECT_EQ(t->done.fault.code, Code::cancelled);
   still_serves(write);
 }
@@ -321,7 +335,8 @@ TEST_F(Blocking, ACallCancelledInTheRingIsNotRun) {
   rig->loop.run_until([] { return false; }, std::chrono::milliseconds(15));
   TestCall* queued = rig->send(write, "echo");
   write->cancel(*queued->operation);
-  ASSERT_TRUE(rig->loop.run_until([&] { return rig->cancels_returned == 1 && slow->completions == 1; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return rig->cancels_returned == 1 && slow->completions == 1; }));
   EXPECT_EQ(queued->completions, 1);
   EXPECT_EQ(queued->done.fault.code, Code::cancelled);
   EXPECT_EQ(queued->done.fault.outcome, Outcome::not_sent);
@@ -336,7 +351,8 @@ TEST_F(Blocking, ACancelOfWhatHasEndedIsAnsweredAndHitsNobody) {
   // The worker has long completed it; the loop has not looked yet.
   ::usleep(20'000);
   write->cancel(*o);
-  ASSERT_TRUE(rig->loop.run_until([&] { return t->completions == 1 && rig->cancels_returned == 1; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return t->completions == 1 && rig->cancels_returned == 1; }));
   EXPECT_TRUE(t->done.ok);
   still_serves(write);
 }
@@ -349,11 +365,14 @@ TEST_F(Blocking, CancelStorm) {
   const int rounds = 300;
   for (int i = 0; i < rounds; ++i) {
     const int before = rig->cancels_returned;
-    TestCall* t = rig->send(read, random() % 2 == 0 ? "wait" : "echo", BodyMap().add("lane", 1).take());
+    TestCall* t =
+        rig->send(read, random() % 2 == 0 ? "wait" : "echo", BodyMap().add("lane", 1).take());
     if (random() % 3 == 0) ::usleep(random() % 300);
     read->cancel(*t->operation);
-    ASSERT_TRUE(rig->loop.run_until([&] { return t->completions == 1 && rig->cancels_returned == before + 1; }))
-        << "round " << i;
+    ASSERT_TRUE(rig->loop.run_until([&] {
+      return t->completions == 1 && rig->cancels_returned == before + 1;
+    })) << "round "
+        << i;
     const TestCall* next = rig->ask(read, "echo", BodyMap().add("lane", 1).add("n", i).take());
     ASSERT_TRUE(next->done.ok) << "a late cancel hit the next call: " << next->done.fault.message;
     ASSERT_EQ(next->reply, next->body);
@@ -373,7 +392,8 @@ TEST_F(Blocking, AWorkerThatIgnoresItsCancelIsWrittenOffAndClosedWhenItReturns) 
   write->submit(both);
   rig->loop.run_until([] { return false; }, std::chrono::milliseconds(20));
   write->cancel(*deaf->operation);
-  ASSERT_TRUE(rig->loop.run_until([&] { return deaf->completions == 1 && behind->completions == 1; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return deaf->completions == 1 && behind->completions == 1; }));
   EXPECT_EQ(deaf->done.fault.code, Code::deadline);
   EXPECT_EQ(deaf->done.fault.outcome, Outcome::unknown);
   EXPECT_EQ(behind->done.fault.outcome, Outcome::not_sent) << "it never began";
@@ -387,10 +407,13 @@ TEST_F(Blocking, AWorkerThatIgnoresItsCancelIsWrittenOffAndClosedWhenItReturns) 
   EXPECT_EQ(rig->open(kWrite, 3), nullptr);
   EXPECT_NE(rig->open_faults.back().message.find("threads_max (2)"), std::string::npos);
   // Back at last: its completion is late, and the thread is free again.
-  EXPECT_EQ(rig->host->operations().in_use(), 2u) << "its slots are not reused while it may write there";
+  EXPECT_EQ(rig->host->operations().in_use(), 2u)
+      << "its slots are not reused while it may write there";
   ASSERT_EQ(::write(pipe[1], "x", 1), 1);
   ASSERT_TRUE(rig->loop.run_until([&] { return rig->host->written_off() == 0; }));
-  EXPECT_EQ(rig->host->misdeeds(Misdeed::late_completion) + rig->host->misdeeds(Misdeed::second_completion), 1u);
+  EXPECT_EQ(rig->host->misdeeds(Misdeed::late_completion) +
+                rig->host->misdeeds(Misdeed::second_completion),
+            1u);
   EXPECT_EQ(rig->host->threads(), 1u);
   EXPECT_EQ(rig->host->operations().in_use(), 0u);
   EXPECT_EQ(deaf->completions, 1);
@@ -441,8 +464,10 @@ TEST_F(Blocking, ResetAndPingAreOperations) {
   for (const Purpose p : {Purpose::reset, Purpose::ping}) {
     Operation* o = rig->store->begin(nullptr, p, Route{}, 1, 0, "");
     ASSERT_NE(o, nullptr);
-    if (p == Purpose::reset) write->reset(*o);
-    else write->ping(*o);
+    if (p == Purpose::reset)
+      write->reset(*o);
+    else
+      write->ping(*o);
     const std::size_t n = rig->other_done.size();
     ASSERT_TRUE(rig->loop.run_until([&] { return rig->other_done.size() == n + 1; }));
     EXPECT_EQ(rig->other_done.back(), ConnState::clean);
@@ -457,7 +482,8 @@ TEST_F(Blocking, AnIdleConnectionIsWatched) {
   int pair[2];
   ASSERT_EQ(::socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
   start(BodyMap().add("idle_fd", pair[0]).take());
-  ASSERT_TRUE(rig->loop.run_until([&] { return rig->loop.watched() == 1; })) << "after a second of idleness";
+  ASSERT_TRUE(rig->loop.run_until([&] { return rig->loop.watched() == 1; }))
+      << "after a second of idleness";
   still_serves(write);
   EXPECT_EQ(rig->loop.watched(), 0u) << "not while it works";
   ASSERT_TRUE(rig->loop.run_until([&] { return rig->loop.watched() == 1; }));
@@ -501,7 +527,8 @@ TEST_F(Blocking, HundredsOfThousandsOfCalls) {
   std::map<const Call*, int> lane_of;
   std::vector<std::unique_ptr<TestCall>> pool;
   std::vector<TestCall*> free_calls;
-  const std::vector<std::uint8_t> body = BodyMap().take(), read_body = BodyMap().add("lane", 1).take();
+  const std::vector<std::uint8_t> body = BodyMap().take(),
+                                  read_body = BodyMap().add("lane", 1).take();
   struct Ears final : LinkEvents {
     std::function<void(Operation&)> on;
     void opened(Ticket, std::unique_ptr<Link>) override {}
@@ -538,7 +565,8 @@ TEST_F(Blocking, HundredsOfThousandsOfCalls) {
     t->call.permission = &rig->grants;
     t->call.deadline = rig->loop.now() + std::chrono::seconds(60);
     lane_of[&t->call] = lane;
-    Operation* o = rig->store->begin(&t->call, Purpose::call, *rig->store->route(t->call, 0, nullptr), 1, 0, "");
+    Operation* o = rig->store->begin(&t->call, Purpose::call,
+                                     *rig->store->route(t->call, 0, nullptr), 1, 0, "");
     o->owner = t;
     return o;
   };
@@ -546,7 +574,8 @@ TEST_F(Blocking, HundredsOfThousandsOfCalls) {
   const bool finished = rig->loop.run_until(
       [&] {
         batch.clear();
-        for (int k = static_cast<int>(random() % 64); k > 0 && in_flight[0] < 64 && sent < total; --k) {
+        for (int k = static_cast<int>(random() % 64); k > 0 && in_flight[0] < 64 && sent < total;
+             --k) {
           ++in_flight[0];
           ++sent;
           batch.push_back(make(0));

@@ -1,5 +1,5 @@
-// Event lanes on the loop, with the probe plugin: completions inside a call, parts, uploads, cancels,
-// lost connections. The lane over a real socket is in lines_test.
+// Event lanes on the loop, with the probe plugin: completions inside a call, parts, uploads,
+// cancels, lost connections. The lane over a real socket is in lines_test.
 #include "tests/abi/rig.hpp"
 
 namespace headgate::testing {
@@ -43,7 +43,8 @@ TEST_F(Event, WhatIsCompletedInsideSubmitReachesThePoolAfterIt) {
 }
 
 TEST_F(Event, AnotherThreadMayComplete) {
-  for (int i = 0; i < 200; ++i) ASSERT_EQ(as_int(rig->ask(link, "thread", body().take())->reply), 7);
+  for (int i = 0; i < 200; ++i)
+    ASSERT_EQ(as_int(rig->ask(link, "thread", body().take())->reply), 7);
 }
 
 TEST_F(Event, PartsWaitForCreditAndGoOnWithIt) {
@@ -103,11 +104,13 @@ TEST_F(Event, CancelComesFromItsThreadAndTheAnswerFromTheLoop) {
   TestCall* a = rig->send(link, "wait", body().take());
   TestCall* b = rig->send(link, "wait", body().take());
   link->cancel(*a->operation);
-  ASSERT_TRUE(rig->loop.run_until([&] { return a->completions == 1 && rig->cancels_returned == 1; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return a->completions == 1 && rig->cancels_returned == 1; }));
   EXPECT_EQ(a->done.fault.code, Code::cancelled);
   EXPECT_EQ(b->completions, 0) << "the other one was hit";
   link->cancel(*b->operation);
-  ASSERT_TRUE(rig->loop.run_until([&] { return b->completions == 1 && rig->cancels_returned == 2; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return b->completions == 1 && rig->cancels_returned == 2; }));
   still_serves();
 }
 
@@ -137,7 +140,8 @@ TEST_F(Event, AThrowEndsWhatIsOpenAndNothingElse) {
   Link* other = rig->open(2, 2);
   TestCall* waits = rig->send(link, "wait", body().take());
   TestCall* thrown = rig->send(link, "throw", body().take());
-  ASSERT_TRUE(rig->loop.run_until([&] { return waits->completions == 1 && thrown->completions == 1; }));
+  ASSERT_TRUE(
+      rig->loop.run_until([&] { return waits->completions == 1 && thrown->completions == 1; }));
   EXPECT_EQ(waits->done.connection, ConnState::broken);
   EXPECT_EQ(rig->ask(link, "echo", body().take())->done.fault.outcome, Outcome::not_sent);
   link = other;

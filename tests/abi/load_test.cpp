@@ -28,7 +28,8 @@ TEST(Load, RefusalsNameTheFileAndTheFault) {
   const std::string d = plugin_directory();
   const auto why = [&](const char* name) { return refusal(rig, {d, name, ""}); };
   EXPECT_TRUE(says(why("no_symbol"), {"no_symbol.so", "hg_plugin_v0"}));
-  EXPECT_TRUE(says(why("other_symbol"), {"other_symbol.so", "plugin ABI 3", "hg_plugin_v3", "plugin ABI 0"}));
+  EXPECT_TRUE(says(why("other_symbol"),
+                   {"other_symbol.so", "plugin ABI 3", "hg_plugin_v3", "plugin ABI 0"}));
   EXPECT_TRUE(says(why("other_number"), {"other_number.so", "plugin ABI 7", "plugin ABI 0"}));
   EXPECT_TRUE(says(why("short_table"), {"short_table.so", "40 bytes"}));
   EXPECT_TRUE(says(why("lying_table"), {"lying_table.so", "shorter than its size says"}));
@@ -70,7 +71,8 @@ class Files : public Test {
 TEST_F(Files, WritableByOthersIsRefused) {
   Rig rig;
   ::chmod(file.c_str(), 0775);
-  EXPECT_TRUE(says(refusal(rig, {directory, "probe", ""}), {file.c_str(), "the file", "written by its group"}));
+  EXPECT_TRUE(says(refusal(rig, {directory, "probe", ""}),
+                   {file.c_str(), "the file", "written by its group"}));
   ::chmod(file.c_str(), 0757);
   EXPECT_TRUE(says(refusal(rig, {directory, "probe", ""}), {"written by its group or by others"}));
   ::chmod(file.c_str(), 0755);
@@ -100,7 +102,8 @@ TEST_F(Files, ChecksumIsCompared) {
   Rig rig;
   const auto sum = sha256_of(file);
   ASSERT_TRUE(sum);
-  EXPECT_TRUE(says(refusal(rig, {directory, "probe", std::string(64, '0')}), {"SHA-256", sum->c_str()}));
+  EXPECT_TRUE(
+      says(refusal(rig, {directory, "probe", std::string(64, '0')}), {"SHA-256", sum->c_str()}));
   EXPECT_EQ(refusal(rig, {directory, "probe", *sum}), "(it was loaded)");
   const std::string empty = directory + "/empty";
   std::ofstream(empty).flush();
@@ -131,7 +134,8 @@ TEST(Describe, IsRead) {
   EXPECT_EQ(d.verb(7, "echo"), nullptr);
   EXPECT_EQ(d.kind_index("sql"), -1);
   EXPECT_EQ(proto::check(describe_reply(d, 0)), proto::Shape::good);
-  EXPECT_EQ(*rig.libraries->load({plugin_directory(), "probe", ""}), *r) << "one file is loaded once";
+  EXPECT_EQ(*rig.libraries->load({plugin_directory(), "probe", ""}), *r)
+      << "one file is loaded once";
 }
 
 TEST(Store, OptionsAndKindAreJudgedByDescribe) {
@@ -150,7 +154,8 @@ TEST(Store, OptionsAndKindAreJudgedByDescribe) {
   EXPECT_TRUE(says(why(s), {"takes no endpoints"}));
   s.endpoints.clear();
   s.options = BodyMap().add("open_ms", "20 years").add("colour", "red").take();
-  EXPECT_TRUE(says(why(s), {"`open_ms`", "duration", "from 0 to 10000", "`colour`", "idle_fd, open_ms, fail_file"}));
+  EXPECT_TRUE(says(why(s), {"`open_ms`", "duration", "from 0 to 10000", "`colour`",
+                            "idle_fd, open_ms, fail_file"}));
   s.options = BodyMap().add("open_ms", "2s").take();
   EXPECT_EQ(why(s), "(made)");
 }

@@ -1,6 +1,6 @@
-// An event lane over a real socket: the example plugin (built outside the tree, against the installed
-// SDK) and a memcached of the test's own, which slices, cuts, stalls and lies on request. What must
-// hold: a caller whose reply was complete has it, and everybody else is told the truth.
+// An event lane over a real socket: the example plugin (built outside the tree, against the
+// installed SDK) and a memcached of the test's own, which slices, cuts, stalls and lies on request.
+// What must hold: a caller whose reply was complete has it, and everybody else is told the truth.
 #include <fcntl.h>
 #include <sys/socket.h>
 #include <sys/un.h>
@@ -52,15 +52,15 @@ class Server {
   }
 
   std::string path;
-  std::atomic<bool> slice{false};        // replies leave a byte at a time
-  std::atomic<std::int64_t> cut{-1};     // the connection ends after so many bytes of replies
-  std::atomic<bool> deaf{false};         // reads, and never answers
-  std::atomic<bool> blind{false};        // does not even read
+  std::atomic<bool> slice{false};          // replies leave a byte at a time
+  std::atomic<std::int64_t> cut{-1};       // the connection ends after so many bytes of replies
+  std::atomic<bool> deaf{false};           // reads, and never answers
+  std::atomic<bool> blind{false};          // does not even read
   std::atomic<const char*> says{nullptr};  // answers this to everything
-  std::atomic<int> reads{0};             // recv calls that brought something
+  std::atomic<int> reads{0};               // recv calls that brought something
   std::mutex mutex;
   std::map<std::string, std::string> values;
-  std::vector<std::string> executed;     // keys, in order
+  std::vector<std::string> executed;  // keys, in order
 
  private:
   void serve(int fd) {
@@ -114,7 +114,9 @@ class Server {
     const auto it = words.size() > 1 ? values.find(words[1]) : values.end();
     const bool there = it != values.end();
     if (verb == "get") {
-      if (there) out += "VALUE " + words[1] + " 0 " + std::to_string(it->second.size()) + "\r\n" + it->second + "\r\n";
+      if (there)
+        out += "VALUE " + words[1] + " 0 " + std::to_string(it->second.size()) + "\r\n" +
+               it->second + "\r\n";
       out += "END\r\n";
     } else if (verb == "version") {
       out += "VERSION 1.6-test\r\n";
@@ -160,7 +162,9 @@ class Memcached : public ::testing::Test {
     link = rig->open(0, ++ticket);
     ASSERT_NE(link, nullptr);
   }
-  TestCall* get(std::string_view key) { return rig->prepare("get", BodyMap().add("key", key).take()); }
+  TestCall* get(std::string_view key) {
+    return rig->prepare("get", BodyMap().add("key", key).take());
+  }
   TestCall* set(std::string_view key, std::string_view value) {
     return rig->prepare("set", BodyMap().add("key", key).add("value", value).take());
   }
@@ -171,7 +175,8 @@ class Memcached : public ::testing::Test {
   }
   bool all_done(const std::vector<TestCall*>& calls) {
     return rig->loop.run_until([&] {
-      return std::all_of(calls.begin(), calls.end(), [](const TestCall* t) { return t->completions > 0; });
+      return std::all_of(calls.begin(), calls.end(),
+                         [](const TestCall* t) { return t->completions > 0; });
     });
   }
   static std::string value_of(const TestCall* t) {
@@ -189,7 +194,8 @@ class Memcached : public ::testing::Test {
 TEST_F(Memcached, ManyCallersShareOneConnectionAndEachGetsItsOwn) {
   start();
   std::vector<TestCall*> all;
-  for (int i = 0; i < 500; ++i) all.push_back(set("k" + std::to_string(i), "v" + std::to_string(i * 7)));
+  for (int i = 0; i < 500; ++i)
+    all.push_back(set("k" + std::to_string(i), "v" + std::to_string(i * 7)));
   submit(all);
   ASSERT_TRUE(all_done(all));
   EXPECT_LT(server.reads, 20) << "500 commands in one write, not one by one";
@@ -217,8 +223,10 @@ TEST_F(Memcached, VerbsAndTheirErrors) {
   EXPECT_EQ(t->done.fault.code, Code::invalid);
   EXPECT_EQ(t->done.fault.outcome, Outcome::rejected);
   const std::string long_key(251, 'k');
-  for (const std::string& key : {std::string("two words"), std::string("a\r\ndelete b"), std::string(), long_key})
-    EXPECT_EQ(rig->prepare("get", BodyMap().bin("key", key).take())->done.fault.code, Code::invalid) << key;
+  for (const std::string& key :
+       {std::string("two words"), std::string("a\r\ndelete b"), std::string(), long_key})
+    EXPECT_EQ(rig->prepare("get", BodyMap().bin("key", key).take())->done.fault.code, Code::invalid)
+        << key;
   EXPECT_EQ(rig->prepare("flush_all", BodyMap().take())->done.fault.code, Code::unsupported);
   const std::string binary("\0\r\nEND\r\n\xff", 9);
   t = rig->ask(link, "set", BodyMap().add("key", "b").bin("value", binary).take());
@@ -236,7 +244,8 @@ TEST_F(Memcached, RepliesInSlicesOfOneByte) {
   }
   submit(all);
   ASSERT_TRUE(all_done(all));
-  for (int i = 0; i < 100; ++i) EXPECT_EQ(value_of(all[2 * i + 1]).size(), static_cast<std::size_t>(i));
+  for (int i = 0; i < 100; ++i)
+    EXPECT_EQ(value_of(all[2 * i + 1]).size(), static_cast<std::size_t>(i));
 }
 
 // A batch of calls, and the connection cut after every possible number of reply bytes.
@@ -257,8 +266,12 @@ TEST_F(Memcached, CutAtEveryByte) {
     }
     link = rig->open(0, ++ticket);
     ASSERT_NE(link, nullptr);
-    const std::vector<TestCall*> all = {set("a", "1"), get("seed"), get("none"), set("b", "2"),
-                                        rig->prepare("delete", BodyMap().add("key", "none").take()), get("seed")};
+    const std::vector<TestCall*> all = {set("a", "1"),
+                                        get("seed"),
+                                        get("none"),
+                                        set("b", "2"),
+                                        rig->prepare("delete", BodyMap().add("key", "none").take()),
+                                        get("seed")};
     submit(all);
     ASSERT_TRUE(all_done(all));
     std::size_t end = 0;
@@ -294,7 +307,8 @@ TEST_F(Memcached, AStalledServerIsGivenUpAndOthersAreServed) {
   EXPECT_TRUE(rig->ask(link, "get", BodyMap().add("key", "b").take())->done.ok);
   EXPECT_EQ(lost->completions, 0);
   ASSERT_TRUE(rig->loop.run_until([&] { return lost->completions == 1; }));
-  EXPECT_EQ(lost->done.fault.outcome, Outcome::unknown) << "and the server has it: that is what unknown means";
+  EXPECT_EQ(lost->done.fault.outcome, Outcome::unknown)
+      << "and the server has it: that is what unknown means";
   EXPECT_EQ(server.values.count("a"), 1u);
   EXPECT_TRUE(rig->ask(link, "get", BodyMap().add("key", "b").take())->done.ok);
 }
@@ -328,12 +342,15 @@ TEST_F(Memcached, WhatWasNeverHandedOverIsNotSent) {
 }
 
 TEST_F(Memcached, AServerThatSpeaksSomethingElse) {
-  for (const char* nonsense : {"HTTP/1.1 400 Bad Request\r\n", "VALUE other 0 3\r\nabc\r\nEND\r\n",
-                               "VALUE k 0 99999999999999999999\r\n", "VALUE k 0 2\r\nabcd\r\nEND\r\n", "\r\n"}) {
+  for (const char* nonsense :
+       {"HTTP/1.1 400 Bad Request\r\n", "VALUE other 0 3\r\nabc\r\nEND\r\n",
+        "VALUE k 0 99999999999999999999\r\n", "VALUE k 0 2\r\nabcd\r\nEND\r\n", "\r\n"}) {
     SCOPED_TRACE(nonsense);
     server.says = nullptr;
-    if (!rig) start();
-    else link = rig->open(0, ++ticket);
+    if (!rig)
+      start();
+    else
+      link = rig->open(0, ++ticket);
     server.says = nonsense;
     TestCall* t = rig->ask(link, "get", BodyMap().add("key", "k").take());
     EXPECT_EQ(t->done.fault.outcome, Outcome::unknown);
@@ -379,13 +396,15 @@ TEST(MemcachedProtocol, EveryPrefixWaitsAndNothingBehindIsRead) {
     std::string text;
     Kind kind;
   };
-  for (const Case& c : std::vector<Case>{{Command::get, "VALUE k 5 3\r\nabc\r\nEND\r\n", Kind::value},
-                                         {Command::get, "END\r\n", Kind::miss},
-                                         {Command::set, "STORED\r\n", Kind::stored},
-                                         {Command::increment, "18446744073709551615\r\n", Kind::number},
-                                         {Command::remove, "SERVER_ERROR out of memory\r\n", Kind::failed}}) {
+  for (const Case& c :
+       std::vector<Case>{{Command::get, "VALUE k 5 3\r\nabc\r\nEND\r\n", Kind::value},
+                         {Command::get, "END\r\n", Kind::miss},
+                         {Command::set, "STORED\r\n", Kind::stored},
+                         {Command::increment, "18446744073709551615\r\n", Kind::number},
+                         {Command::remove, "SERVER_ERROR out of memory\r\n", Kind::failed}}) {
     for (std::size_t n = 0; n < c.text.size(); ++n)
-      EXPECT_FALSE(memcached::read_reply(c.text.substr(0, n), c.command, "k")) << c.text.substr(0, n);
+      EXPECT_FALSE(memcached::read_reply(c.text.substr(0, n), c.command, "k"))
+          << c.text.substr(0, n);
     const auto r = memcached::read_reply(c.text + "END\r\n", c.command, "k");
     ASSERT_TRUE(r);
     EXPECT_EQ(r->kind, c.kind);

@@ -136,7 +136,8 @@ class Rig : public LinkEvents {
   void load(const std::string& directory, const std::string& name, StoreSettings settings) {
     Result<std::shared_ptr<const Library>> library = libraries->load({safe(directory), name, ""});
     ASSERT_TRUE(library) << library.error().message;
-    Result<std::unique_ptr<PluginStore>> made = PluginStore::make(*host, *library, std::move(settings));
+    Result<std::unique_ptr<PluginStore>> made =
+        PluginStore::make(*host, *library, std::move(settings));
     ASSERT_TRUE(made) << made.error().message;
     store = std::move(*made);
     store->set_events(this);
@@ -181,25 +182,29 @@ class Rig : public LinkEvents {
     by_operation[t->operation] = t;
     return t;
   }
-  TestCall* send(Link* link, std::string_view verb, std::vector<std::uint8_t> body = BodyMap().take(),
-                 std::uint64_t fetch = 0, bool upload = false) {
+  TestCall* send(Link* link, std::string_view verb,
+                 std::vector<std::uint8_t> body = BodyMap().take(), std::uint64_t fetch = 0,
+                 bool upload = false) {
     TestCall* t = prepare(verb, std::move(body), fetch, upload);
     if (t->operation != nullptr) link->submit({&t->operation, 1});
     return t;
   }
-  TestCall* ask(Link* link, std::string_view verb, std::vector<std::uint8_t> body = BodyMap().take(),
-                std::uint64_t fetch = 0) {
+  TestCall* ask(Link* link, std::string_view verb,
+                std::vector<std::uint8_t> body = BodyMap().take(), std::uint64_t fetch = 0) {
     TestCall* t = send(link, verb, std::move(body), fetch);
     EXPECT_TRUE(loop.run_until([&] { return t->completions > 0; })) << verb << " got no answer";
     return t;
   }
   void close(Ticket ticket = 1) {
     links[ticket]->close();
-    EXPECT_TRUE(loop.run_until([&] { return !links.contains(ticket); })) << "the link did not close";
+    EXPECT_TRUE(loop.run_until([&] { return !links.contains(ticket); }))
+        << "the link did not close";
   }
 
   // LinkEvents
-  void opened(Ticket ticket, std::unique_ptr<Link> link) override { links[ticket] = std::move(link); }
+  void opened(Ticket ticket, std::unique_ptr<Link> link) override {
+    links[ticket] = std::move(link);
+  }
   void open_failed(Ticket, const Fault& f) override { open_faults.push_back(f); }
   void completed(Operation& o) override {
     const auto it = by_operation.find(&o);
@@ -223,7 +228,9 @@ class Rig : public LinkEvents {
     t->part_bytes += body.size();
     if (on_part) on_part(*t, sequence);
   }
-  void upload_credit(Operation& o, std::uint64_t sequence) override { by_operation.at(&o)->granted = sequence; }
+  void upload_credit(Operation& o, std::uint64_t sequence) override {
+    by_operation.at(&o)->granted = sequence;
+  }
   void cancel_returned(Ticket) override { ++cancels_returned; }
   void lost(Ticket, const Fault& f) override { losses.push_back(f); }
   void closed(Ticket ticket) override {

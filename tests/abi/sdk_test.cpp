@@ -1,5 +1,6 @@
 // The SDK as an author and an old or new daemon meet it: the template, built inside the tree and
-// outside of it; host tables shorter and longer than the plugin's; structs that end where memory ends.
+// outside of it; host tables shorter and longer than the plugin's; structs that end where memory
+// ends.
 #include <dlfcn.h>
 #include <sys/mman.h>
 
@@ -54,7 +55,9 @@ TEST_P(Template, KeepsWhatItAnswered) {
     std::vector<TestCall*> sent;
     std::vector<Operation*> operations;
     for (int i = 0; i < 64; ++i) {
-      sent.push_back(rig.prepare("set", BodyMap().add("key", "k" + std::to_string(i)).add("value", std::to_string(i)).take()));
+      sent.push_back(rig.prepare(
+          "set",
+          BodyMap().add("key", "k" + std::to_string(i)).add("value", std::to_string(i)).take()));
       operations.push_back(sent.back()->operation);
     }
     link->submit(operations);
@@ -68,12 +71,14 @@ TEST_P(Template, KeepsWhatItAnswered) {
   ASSERT_NE(link, nullptr);
   EXPECT_EQ(value(rig.ask(link, "get", BodyMap().add("key", "k10").take())), "10");
   EXPECT_EQ(value(rig.ask(link, "get", BodyMap().add("key", "k9").take())), "(nil)");
-  EXPECT_EQ(rig.prepare("set", BodyMap().add("key", "k").add("value", "v").add("ttl", 5).take())->done.fault.message,
+  EXPECT_EQ(rig.prepare("set", BodyMap().add("key", "k").add("value", "v").add("ttl", 5).take())
+                ->done.fault.message,
             "set: unknown field `ttl`");
   EXPECT_EQ(rig.prepare("get", BodyMap().add("key", 5).take())->done.fault.code, Code::invalid);
   EXPECT_EQ(rig.prepare("get", BodyMap().add("key", "").take())->done.fault.code, Code::invalid);
   EXPECT_EQ(rig.prepare("hget", BodyMap().take())->done.fault.code, Code::unsupported);
-  EXPECT_EQ(rig.prepare("get", BodyMap().add("key", "forbidden").take())->done.fault.code, Code::denied);
+  EXPECT_EQ(rig.prepare("get", BodyMap().add("key", "forbidden").take())->done.fault.code,
+            Code::denied);
 }
 
 TEST_P(Template, AWriteThatFailsIsUndoneForTheWholeBatch) {
@@ -82,9 +87,10 @@ TEST_P(Template, AWriteThatFailsIsUndoneForTheWholeBatch) {
   ASSERT_NE(link, nullptr);
   rig.ask(link, "set", BodyMap().add("key", "a").add("value", "before").take());
   fs::create_directory(directory + "/notes.hg.new");  // where the new file would be written
-  std::vector<TestCall*> sent = {rig.prepare("set", BodyMap().add("key", "a").add("value", "after").take()),
-                                 rig.prepare("get", BodyMap().add("key", "other").take()),
-                                 rig.prepare("delete", BodyMap().add("key", "a").take())};
+  std::vector<TestCall*> sent = {
+      rig.prepare("set", BodyMap().add("key", "a").add("value", "after").take()),
+      rig.prepare("get", BodyMap().add("key", "other").take()),
+      rig.prepare("delete", BodyMap().add("key", "a").take())};
   std::vector<Operation*> operations;
   for (TestCall* t : sent) operations.push_back(t->operation);
   link->submit(operations);
@@ -118,7 +124,8 @@ TEST_P(Template, AFileThatIsNotItsOwnStopsTheStoreWithAReason) {
 }
 
 TEST_P(Template, ExportsOneSymbol) {
-  const std::string command = "nm -D --defined-only '" + std::string(GetParam()) + "/template.so' | wc -l";
+  const std::string command =
+      "nm -D --defined-only '" + std::string(GetParam()) + "/template.so' | wc -l";
   FILE* p = ::popen(command.c_str(), "r");
   int n = 0;
   ASSERT_EQ(std::fscanf(p, "%d", &n), 1);
@@ -126,8 +133,11 @@ TEST_P(Template, ExportsOneSymbol) {
   EXPECT_EQ(n, 1);
 }
 
-INSTANTIATE_TEST_SUITE_P(BuiltBy, Template, ::testing::Values(HEADGATE_TEST_PLUGINS, HEADGATE_OUTSIDE_PLUGINS),
-                         [](const auto& p) { return std::string(p.index == 0 ? "tree" : "installed_sdk"); });
+INSTANTIATE_TEST_SUITE_P(BuiltBy, Template,
+                         ::testing::Values(HEADGATE_TEST_PLUGINS, HEADGATE_OUTSIDE_PLUGINS),
+                         [](const auto& p) {
+                           return std::string(p.index == 0 ? "tree" : "installed_sdk");
+                         });
 
 // n bytes that end where the next page may not be touched.
 class Edge {
@@ -142,7 +152,9 @@ class Edge {
   Edge(const Edge&) = delete;
   Edge& operator=(const Edge&) = delete;
   template <class T>
-  T* as() { return reinterpret_cast<T*>(base_ + page_ - n_); }
+  T* as() {
+    return reinterpret_cast<T*>(base_ + page_ - n_);
+  }
 
  private:
   std::size_t n_, page_;
@@ -174,7 +186,9 @@ TEST(Sizes, AnOlderHostIsRefusedAndNothingBehindItsTableIsRead) {
   other.abi_version = 4;
   hg_error error{};
   EXPECT_EQ(entry(&other, &error), nullptr);
-  EXPECT_NE(std::string(error.message).find("plugin ABI 0 and this host offers 4"), std::string::npos) << error.message;
+  EXPECT_NE(std::string(error.message).find("plugin ABI 0 and this host offers 4"),
+            std::string::npos)
+      << error.message;
 }
 
 TEST(Sizes, ANewerHostIsServedAndItsNewFieldsAreLeftAlone) {
@@ -196,7 +210,8 @@ TEST(Sizes, ANewerHostIsServedAndItsNewFieldsAreLeftAlone) {
   Edge route_memory(sizeof(hg_route)), error_memory(sizeof(hg_error));
   auto* fault = error_memory.as<hg_error>();
   fault->size = sizeof *fault;
-  const std::string directory = fs::temp_directory_path().string() + "/hg-sizes-" + std::to_string(::getpid());
+  const std::string directory =
+      fs::temp_directory_path().string() + "/hg-sizes-" + std::to_string(::getpid());
   const std::vector<std::uint8_t> options = BodyMap().add("path", directory).take();
   hg_driver_config config{};
   config.size = sizeof config;
@@ -205,7 +220,8 @@ TEST(Sizes, ANewerHostIsServedAndItsNewFieldsAreLeftAlone) {
   ASSERT_EQ(p->driver_open(&config, &driver, fault), 0) << fault->message;
   auto* route = route_memory.as<hg_route>();
   route->size = sizeof *route;
-  const std::vector<std::uint8_t> good = BodyMap().add("key", "k").take(), bad = BodyMap().add("kee", "k").take();
+  const std::vector<std::uint8_t> good = BodyMap().add("key", "k").take(),
+                                  bad = BodyMap().add("kee", "k").take();
   hg_call call{};
   call.size = sizeof call;
   call.verb = {reinterpret_cast<const std::uint8_t*>("get"), 3};

@@ -12,7 +12,8 @@ namespace headgate::conformance {
 namespace {
 
 std::vector<std::uint8_t> copy(hg_bytes b) {
-  return b.size == 0 ? std::vector<std::uint8_t>{} : std::vector<std::uint8_t>(b.data, b.data + b.size);
+  return b.size == 0 ? std::vector<std::uint8_t>{}
+                     : std::vector<std::uint8_t>(b.data, b.data + b.size);
 }
 std::string text(hg_bytes b) { return {reinterpret_cast<const char*>(b.data), b.size}; }
 
@@ -138,7 +139,8 @@ struct HostCalls {
     std::memcpy(&e.done, done, std::min<std::size_t>(done->size, sizeof e.done));
     e.ok = e.done.error == nullptr;
     if (!e.ok) {
-      std::memcpy(&e.error, e.done.error, std::min<std::size_t>(e.done.error->size, sizeof e.error));
+      std::memcpy(&e.error, e.done.error,
+                  std::min<std::size_t>(e.done.error->size, sizeof e.error));
       e.detail = copy(e.error.detail);
       host->check(e);
     }
@@ -231,9 +233,12 @@ std::uint64_t BareHost::now_us() {
 // Every error must keep the rules, whatever its cause.
 void BareHost::check(const Ended& e) {
   const hg_error& x = e.error;
-  if (x.code <= HG_OK || x.code > HG_INTERNAL) violations_.push_back("an error without a known code");
-  if (x.outcome < HG_NOT_SENT || x.outcome > HG_UNKNOWN) violations_.push_back("an unknown outcome");
-  if (x.retry < HG_RETRY_NEVER || x.retry > HG_RETRY_WAIT) violations_.push_back("an unknown retry");
+  if (x.code <= HG_OK || x.code > HG_INTERNAL)
+    violations_.push_back("an error without a known code");
+  if (x.outcome < HG_NOT_SENT || x.outcome > HG_UNKNOWN)
+    violations_.push_back("an unknown outcome");
+  if (x.retry < HG_RETRY_NEVER || x.retry > HG_RETRY_WAIT)
+    violations_.push_back("an unknown retry");
   if (std::memchr(x.message, 0, sizeof x.message) == nullptr)
     violations_.push_back("an error message that does not end");
   else if (!proto::valid_utf8(x.message))
@@ -303,7 +308,8 @@ void BareHost::serve(BareConnection* c) {
     // Looked up anew: a completed operation may be gone already.
     for (const hg_op id : ids)
       if (Op* op = find(id); op != nullptr && !op->ended)
-        violations_.push_back("conn_submit of a blocking lane returned with an operation still open");
+        violations_.push_back(
+            "conn_submit of a blocking lane returned with an operation still open");
   }
 }
 
@@ -406,7 +412,8 @@ bool BareHost::wait(std::uint64_t until_us, const std::function<bool()>& ready) 
   while (!ready()) {
     const std::uint64_t now = now_us();
     if (now >= until_us) return false;
-    changed_.wait_for(lock, std::chrono::microseconds(std::min<std::uint64_t>(until_us - now, 50'000)));
+    changed_.wait_for(lock,
+                      std::chrono::microseconds(std::min<std::uint64_t>(until_us - now, 50'000)));
   }
   return true;
 }
@@ -464,13 +471,16 @@ void BareHost::loop() {
       std::lock_guard lock(mutex_);
       for (auto& [id, c] : event_connections_) {
         if (c->events != 0 && c->fd >= 0) {
-          fds.push_back({c->fd, static_cast<short>(((c->events & HG_IO_READ) ? POLLIN : 0) |
-                                                   ((c->events & HG_IO_WRITE) ? POLLOUT : 0)), 0});
+          fds.push_back({c->fd,
+                         static_cast<short>(((c->events & HG_IO_READ) ? POLLIN : 0) |
+                                            ((c->events & HG_IO_WRITE) ? POLLOUT : 0)),
+                         0});
           who.push_back(c);
         }
         if (c->timer_us != 0) {
           const std::uint64_t now = now_us();
-          pause = std::min<int>(pause, c->timer_us <= now ? 0 : static_cast<int>((c->timer_us - now) / 1000 + 1));
+          pause = std::min<int>(
+              pause, c->timer_us <= now ? 0 : static_cast<int>((c->timer_us - now) / 1000 + 1));
         }
       }
     }

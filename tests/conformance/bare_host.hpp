@@ -55,7 +55,7 @@ struct BareConnection {
   std::uint32_t access = HG_ACCESS_WRITE;
   bool event = false, leased = false, broken = false, needs_reset = false;
   std::uint32_t inflight = 0, max_inflight = 1, max_batch = 1;
-  std::deque<Op*> queue;  // of a blocking lane's worker
+  std::deque<Op*> queue;      // of a blocking lane's worker
   std::function<void()> job;  // reset or ping, run by the worker alone
   bool stop = false;
   std::thread worker;

@@ -1,5 +1,6 @@
 // A plugin on the bare ABI as a Target: loads it, opens a driver, keeps a few connections a lane,
-// and follows what the plugin answers (reroute, wait, backoff) as the core would, in the plainest way.
+// and follows what the plugin answers (reroute, wait, backoff) as the core would, in the plainest
+// way.
 #include <dlfcn.h>
 #include <sys/stat.h>
 
@@ -30,7 +31,8 @@ class BareCaller : public Caller {
  public:
   explicit BareCaller(BareTarget& t) : target_(t) {}
   ~BareCaller() override;
-  std::unique_ptr<Running> start(const std::string& verb, const Json& body, const Options& o) override;
+  std::unique_ptr<Running> start(const std::string& verb, const Json& body,
+                                 const Options& o) override;
   Reply upload(const std::string& verb, const Json& body, const std::vector<Json>& pieces,
                const Options& o, bool abort) override;
   Reply raw(const std::string& verb, proto::Bytes body, const Options& o) override;
@@ -88,8 +90,13 @@ Reply refused(const hg_error& e, std::uint64_t id) {
 class BareRunning : public Running {
  public:
   BareRunning(BareCaller& caller, std::string verb, std::vector<std::uint8_t> body, Options o)
-      : caller_(caller), target_(caller.target_), verb_(std::move(verb)), body_(std::move(body)),
-        options_(std::move(o)), id_(target_.next_request_++), begun_(BareHost::now_us()),
+      : caller_(caller),
+        target_(caller.target_),
+        verb_(std::move(verb)),
+        body_(std::move(body)),
+        options_(std::move(o)),
+        id_(target_.next_request_++),
+        begun_(BareHost::now_us()),
         deadline_(begun_ + std::uint64_t{options_.timeout_ms} * 1000) {}
   ~BareRunning() override {
     if (op_ != nullptr) {
@@ -133,7 +140,8 @@ class BareRunning : public Running {
       // At the deadline the store is told to stop; its own answer says what became of it.
       if (!target_.host_->wait(deadline_, [&] { return op_->ended.has_value(); })) {
         target_.host_->cancel(op_);
-        if (!target_.host_->wait(BareHost::now_us() + 10'000'000, [&] { return op_->ended.has_value(); }))
+        if (!target_.host_->wait(BareHost::now_us() + 10'000'000,
+                                 [&] { return op_->ended.has_value(); }))
           throw std::runtime_error(verb_ + ": the operation did not end within 10 s of its cancel");
       }
       finish();
@@ -197,7 +205,8 @@ class BareRunning : public Running {
       }
       c = lease->second;
     } else {
-      c = target_.acquire(route.lane, access, route.lease != 0 || !options_.key.empty(), deadline_, &error);
+      c = target_.acquire(route.lane, access, route.lease != 0 || !options_.key.empty(), deadline_,
+                          &error);
       if (c == nullptr) return end_with(refused(error, id_));
     }
     call.op = op_->id;
@@ -239,7 +248,8 @@ class BareRunning : public Running {
       target_.host_->wait_for_wake(error.wait_token, std::max(1u, error.retry_after_ms));
       return attempt(nullptr);
     }
-    if (again && error.retry == HG_RETRY_BACKOFF && error.outcome <= HG_ROLLED_BACK && attempts_ < 3) {
+    if (again && error.retry == HG_RETRY_BACKOFF && error.outcome <= HG_ROLLED_BACK &&
+        attempts_ < 3) {
       target_.host_->end(op_);
       op_ = nullptr;
       target_.host_->wait_for_wake(~0ull, 20);
@@ -295,7 +305,8 @@ BareCaller::~BareCaller() {
   }
 }
 
-std::unique_ptr<Running> BareCaller::start(const std::string& verb, const Json& body, const Options& o) {
+std::unique_ptr<Running> BareCaller::start(const std::string& verb, const Json& body,
+                                           const Options& o) {
   auto r = std::make_unique<BareRunning>(*this, verb, to_bytes(body), o);
   r->go(false);
   return r;
@@ -325,7 +336,8 @@ BareTarget::BareTarget(const BareOptions& o) : options_(o) {
   hg_error error{};
   error.size = sizeof error;
   plugin_ = entry(host_->table(), &error);
-  if (plugin_ == nullptr) throw std::runtime_error(std::string("it refused this host: ") + error.message);
+  if (plugin_ == nullptr)
+    throw std::runtime_error(std::string("it refused this host: ") + error.message);
   host_->use(plugin_, o.reply_max);
   const hg_bytes d = plugin_->describe();
   const Json all = from_bytes({d.data, static_cast<std::size_t>(d.size)});

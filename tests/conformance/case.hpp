@@ -1,7 +1,8 @@
 // Cases: what a plugin must do, one function each, registered by name.
 //
 // A case is gated by what describe declares: `verbs` it needs and capabilities it needs. Declared:
-// it must pass. Not declared: the verb must answer `unsupported`, which the runner checks by itself.
+// it must pass. Not declared: the verb must answer `unsupported`, which the runner checks by
+// itself.
 #pragma once
 #include <functional>
 #include <sstream>
@@ -20,16 +21,16 @@ class Failure : public std::runtime_error {
 // What a case gets: the target, a caller of its own, names that no other case uses, and quirks.
 struct Context {
   Target& target;
-  Json quirks;           // of the profile: type names, DDL, placeholders
-  BareOptions bare;      // for cases that open drivers of their own (bare ABI only)
-  std::string unique;    // e.g. "c17": prefix for tables, keys, collections
+  Json quirks;         // of the profile: type names, DDL, placeholders
+  BareOptions bare;    // for cases that open drivers of their own (bare ABI only)
+  std::string unique;  // e.g. "c17": prefix for tables, keys, collections
   std::unique_ptr<Caller> caller;
 };
 
 struct Case {
-  std::string name;               // "kv.get_missing"
-  std::string kind;               // "sql", "document", "key_value", or "" for all
-  std::vector<std::string> verbs; // that describe must declare
+  std::string name;                // "kv.get_missing"
+  std::string kind;                // "sql", "document", "key_value", or "" for all
+  std::vector<std::string> verbs;  // that describe must declare
   std::vector<std::string> capabilities;
   bool bare_only = false;
   std::function<void(Context&)> run;
@@ -62,13 +63,13 @@ template <class... S>
 std::vector<std::string> V(S... s) {
   return {std::string(s)...};
 }
-#define CASE(id, name, kind, verbs, capabilities)                                    \
-  static void id(::headgate::conformance::Context& x);                               \
-  static const ::headgate::conformance::Register register_##id(name, kind, verbs,    \
-                                                               capabilities, id);    \
+#define CASE(id, name, kind, verbs, capabilities)                                               \
+  static void id(::headgate::conformance::Context& x);                                          \
+  static const ::headgate::conformance::Register register_##id(name, kind, verbs, capabilities, \
+                                                               id);                             \
   static void id([[maybe_unused]] ::headgate::conformance::Context& x)
-#define BARE_CASE(id, name, kind, verbs, capabilities)                               \
-  static void id(::headgate::conformance::Context& x);                               \
-  static const ::headgate::conformance::Register register_##id(name, kind, verbs,    \
-                                                               capabilities, id, true); \
+#define BARE_CASE(id, name, kind, verbs, capabilities)                                          \
+  static void id(::headgate::conformance::Context& x);                                          \
+  static const ::headgate::conformance::Register register_##id(name, kind, verbs, capabilities, \
+                                                               id, true);                       \
   static void id([[maybe_unused]] ::headgate::conformance::Context& x)

@@ -36,7 +36,8 @@ CASE(unknown_verb, "abi.unknown_verb", "", V(), V()) {
 
 CASE(describe_declares, "abi.describe_sane", "", V(), V()) {
   const Json& d = x.target.describe();
-  expect(d.at("kind").is_string() && d.at("verbs").is_object() && !d.at("verbs").empty(), "kind and verbs");
+  expect(d.at("kind").is_string() && d.at("verbs").is_object() && !d.at("verbs").empty(),
+         "kind and verbs");
   for (auto& [name, flags] : d.at("verbs").items()) {
     const std::string access = flags.value("access", "");
     expect(access == "read" || access == "write" || access == "admin", name + " has no access");
@@ -52,8 +53,10 @@ CASE(unknown_option, "abi.unknown_option", "", V(), V()) {
     const Reply r = x.caller->call(verb, {{"no_such_field", 1}});
     expect(!r.ok(), verb + " took an unknown field");
     expect_code(r, Code::invalid, verb.c_str());
-    expect(r.message.find("no_such_field") != std::string::npos || r.message.find("missing") != std::string::npos ||
-               r.message.find("fetch") != std::string::npos || r.message.find("transaction") != std::string::npos,
+    expect(r.message.find("no_such_field") != std::string::npos ||
+               r.message.find("missing") != std::string::npos ||
+               r.message.find("fetch") != std::string::npos ||
+               r.message.find("transaction") != std::string::npos,
            verb + ": the message names the field: " + r.message);
   }
 }
@@ -73,21 +76,53 @@ BARE_CASE(malformed, "abi.malformed_msgpack", "", V(), V()) {
   std::mt19937 random(20261125);
   std::vector<std::string> verbs;
   for (auto& [verb, flags] : x.target.describe().at("verbs").items())
-    if (!flags.value("waits", false) && !flags.value("uploads", false) && verb != "begin") verbs.push_back(verb);
-  const std::vector<const char*> fields = {"sql", "params", "key", "value", "keys", "collection", "filter", "update", "document",
-                                           "documents", "pipeline", "items", "verb", "body", "name", "table", "fields", "members"};
+    if (!flags.value("waits", false) && !flags.value("uploads", false) && verb != "begin")
+      verbs.push_back(verb);
+  const std::vector<const char*> fields = {
+      "sql",    "params", "key",      "value",     "keys",     "collection",
+      "filter", "update", "document", "documents", "pipeline", "items",
+      "verb",   "body",   "name",     "table",     "fields",   "members"};
   std::function<void(proto::Writer&, int)> value = [&](proto::Writer& w, int depth) {
     switch (random() % (depth > 3 ? 7 : 10)) {
-      case 0: w.nil(); break;
-      case 1: w.boolean(random() % 2 == 0); break;
-      case 2: w.sint(static_cast<std::int64_t>(random()) - 2'000'000'000); break;
-      case 3: w.real(static_cast<double>(random()) / 7); break;
-      case 4: w.str(random() % 2 ? "$set" : "a.b"); break;
-      case 5: { const std::uint8_t b[3] = {0, 255, 7}; w.bin(b); break; }
-      case 6: { const std::uint8_t b[8] = {7, 1, 2, 3, 4, 5, 6, 7}; w.ext(static_cast<std::int8_t>(random() % 20) , proto::Bytes(b, random() % 9)); break; }
-      case 7: { const unsigned n = random() % 4; w.array(n); for (unsigned i = 0; i < n; ++i) value(w, depth + 1); break; }
-      default: { const unsigned n = random() % 4; w.map(n);
-        for (unsigned i = 0; i < n; ++i) { w.str(random() % 2 ? fields[random() % fields.size()] : "$gt"); value(w, depth + 1); } }
+      case 0:
+        w.nil();
+        break;
+      case 1:
+        w.boolean(random() % 2 == 0);
+        break;
+      case 2:
+        w.sint(static_cast<std::int64_t>(random()) - 2'000'000'000);
+        break;
+      case 3:
+        w.real(static_cast<double>(random()) / 7);
+        break;
+      case 4:
+        w.str(random() % 2 ? "$set" : "a.b");
+        break;
+      case 5: {
+        const std::uint8_t b[3] = {0, 255, 7};
+        w.bin(b);
+        break;
+      }
+      case 6: {
+        const std::uint8_t b[8] = {7, 1, 2, 3, 4, 5, 6, 7};
+        w.ext(static_cast<std::int8_t>(random() % 20), proto::Bytes(b, random() % 9));
+        break;
+      }
+      case 7: {
+        const unsigned n = random() % 4;
+        w.array(n);
+        for (unsigned i = 0; i < n; ++i) value(w, depth + 1);
+        break;
+      }
+      default: {
+        const unsigned n = random() % 4;
+        w.map(n);
+        for (unsigned i = 0; i < n; ++i) {
+          w.str(random() % 2 ? fields[random() % fields.size()] : "$gt");
+          value(w, depth + 1);
+        }
+      }
     }
   };
   for (int i = 0; i < 4000; ++i) {
@@ -114,35 +149,45 @@ BARE_CASE(malformed, "abi.malformed_msgpack", "", V(), V()) {
 
 BARE_CASE(optional_null, "abi.required_functions", "", V(), V()) {
   const hg_plugin* p = plugin_of(x.target);
-  expect(p->describe && p->driver_open && p->driver_close && p->driver_route && p->conn_open && p->conn_submit && p->conn_close,
+  expect(p->describe && p->driver_open && p->driver_close && p->driver_route && p->conn_open &&
+             p->conn_submit && p->conn_close,
          "a required function is NULL");
   for (const Json& lane : x.target.describe().at("lanes")) {
-    if (lane.at("model") == "event") expect(p->conn_io && p->conn_timer, "an event lane needs conn_io and conn_timer");
-    if (lane.at("lease") == true) expect(p->conn_reset != nullptr, "a leasable lane needs conn_reset");
-    if (lane.at("cancel") == "operation") expect(p->conn_cancel != nullptr, "cancel is declared and conn_cancel is NULL");
+    if (lane.at("model") == "event")
+      expect(p->conn_io && p->conn_timer, "an event lane needs conn_io and conn_timer");
+    if (lane.at("lease") == true)
+      expect(p->conn_reset != nullptr, "a leasable lane needs conn_reset");
+    if (lane.at("cancel") == "operation")
+      expect(p->conn_cancel != nullptr, "cancel is declared and conn_cancel is NULL");
     expect(lane.at("max_inflight").get<int>() >= 1 && lane.at("max_batch").get<int>() >= 1 &&
-               lane.at("max_batch").get<int>() <= lane.at("max_inflight").get<int>(), "sane limits of lane " + lane.at("name").get<std::string>());
+               lane.at("max_batch").get<int>() <= lane.at("max_inflight").get<int>(),
+           "sane limits of lane " + lane.at("name").get<std::string>());
   }
 }
 
 BARE_CASE(describe_stable, "abi.describe_stable", "", V(), V()) {
   const hg_plugin* p = plugin_of(x.target);
   const hg_bytes a = p->describe(), b = p->describe();
-  expect(a.size == b.size && std::memcmp(a.data, b.data, a.size) == 0, "describe differs between two calls");
-  expect(proto::check({a.data, static_cast<std::size_t>(a.size)}) == proto::Shape::good, "describe is not one msgpack value");
+  expect(a.size == b.size && std::memcmp(a.data, b.data, a.size) == 0,
+         "describe differs between two calls");
+  expect(proto::check({a.data, static_cast<std::size_t>(a.size)}) == proto::Shape::good,
+         "describe is not one msgpack value");
 }
 
 BARE_CASE(single_export, "abi.single_export", "", V(), V()) {
-  const std::string command = "nm -D --defined-only '" + x.bare.plugin + "' | awk '$2 ~ /[TDBRV]/ {print $3}' | sort -u";
+  const std::string command =
+      "nm -D --defined-only '" + x.bare.plugin + "' | awk '$2 ~ /[TDBRV]/ {print $3}' | sort -u";
   FILE* pipe = popen(command.c_str(), "r");
   expect(pipe != nullptr, "cannot run nm");
   std::set<std::string> names;
   char line[512];
-  while (fgets(line, sizeof line, pipe) != nullptr) names.insert(std::string(line, strcspn(line, "\n")));
+  while (fgets(line, sizeof line, pipe) != nullptr)
+    names.insert(std::string(line, strcspn(line, "\n")));
   pclose(pipe);
   for (const std::string& n : names)
-    expect(n == HG_PLUGIN_ENTRY || n.rfind("__asan", 0) == 0 || n.rfind("__ubsan", 0) == 0 || n.rfind("___asan", 0) == 0 ||
-               n.rfind("__odr_asan", 0) == 0 || n.rfind("_init", 0) == 0 || n.rfind("_fini", 0) == 0,
+    expect(n == HG_PLUGIN_ENTRY || n.rfind("__asan", 0) == 0 || n.rfind("__ubsan", 0) == 0 ||
+               n.rfind("___asan", 0) == 0 || n.rfind("__odr_asan", 0) == 0 ||
+               n.rfind("_init", 0) == 0 || n.rfind("_fini", 0) == 0,
            "it exports `" + n + "`, and only " HG_PLUGIN_ENTRY " may be");
   expect(names.empty() || names.count(HG_PLUGIN_ENTRY) == 1, "it does not export " HG_PLUGIN_ENTRY);
 }
@@ -172,12 +217,14 @@ BARE_CASE(open_close, "life.open_close_many", "", V("ping"), V()) {
     c.generation = 1;
     c.id = 1'000'000 + lane;
     c.deadline_us = BareHost::now_us() + 10'000'000;
-    c.endpoint = {reinterpret_cast<const std::uint8_t*>(x.bare.endpoint.data()), x.bare.endpoint.size()};
+    c.endpoint = {reinterpret_cast<const std::uint8_t*>(x.bare.endpoint.data()),
+                  x.bare.endpoint.size()};
     hg_connection* conn = nullptr;
     std::int32_t fd = -1;
     hg_error e{};
     e.size = sizeof e;
-    expect(p->conn_open(driver_of(x.target), &c, &conn, &fd, &e) == 0, std::string("conn_open: ") + e.message);
+    expect(p->conn_open(driver_of(x.target), &c, &conn, &fd, &e) == 0,
+           std::string("conn_open: ") + e.message);
     p->conn_close(conn);
   };
   const Json lanes = x.target.describe().at("lanes");
@@ -189,8 +236,10 @@ BARE_CASE(open_close, "life.open_close_many", "", V("ping"), V()) {
     if (lanes[l].at("per") != "store" || lanes[l].at("connections_max").get<int>() > 1)
       for (int i = 0; i < 1000; ++i) once(l);
   // A few may come and go with a checkpoint or a temporary file; a leak is one a connection.
-  expect(descriptors() <= fds + 8, "descriptors grew from " + std::to_string(fds) + " to " + std::to_string(descriptors()));
-  expect(resident_kb() < kb + 16'384, "memory grew by " + std::to_string(resident_kb() - kb) + " kB in 1000 connections a lane");
+  expect(descriptors() <= fds + 8,
+         "descriptors grew from " + std::to_string(fds) + " to " + std::to_string(descriptors()));
+  expect(resident_kb() < kb + 16'384,
+         "memory grew by " + std::to_string(resident_kb() - kb) + " kB in 1000 connections a lane");
 }
 
 BARE_CASE(two_stores, "life.two_stores", "", V("ping"), V()) {
@@ -215,7 +264,8 @@ BARE_CASE(cloexec, "life.cloexec", "", V("ping"), V()) {
     if (flags < 0 || (flags & FD_CLOEXEC) != 0) continue;
     char target[512] = {};
     const std::string link = "/proc/self/fd/" + std::to_string(fd);
-    if (readlink(link.c_str(), target, sizeof target - 1) > 0 && strstr(target, x.bare.state_dir.c_str()) != nullptr)
+    if (readlink(link.c_str(), target, sizeof target - 1) > 0 &&
+        strstr(target, x.bare.state_dir.c_str()) != nullptr)
       leaked += std::string(target) + " ";
   }
   closedir(d);
@@ -241,15 +291,18 @@ CASE(batch_empty, "batch.empty", "", V("batch"), V()) {
 }
 
 CASE(batch_bad, "batch.bad_items", "", V("batch"), V()) {
-  for (const Json& items : {Json(1), Json::array({1}), Json::array({Json::array({"ping"})}), Json::array({Json::array({"no_such_verb", Json::object()})}),
+  for (const Json& items : {Json(1), Json::array({1}), Json::array({Json::array({"ping"})}),
+                            Json::array({Json::array({"no_such_verb", Json::object()})}),
                             Json::array({Json::array({"batch", {{"items", Json::array()}}})})}) {
     const Reply r = x.caller->call("batch", {{"items", items}});
-    expect(!r.ok() || (r.body.is_array() && r.body.size() == 1 && r.body[0][0] != 0), show(items) + ": " + show(r));
+    expect(!r.ok() || (r.body.is_array() && r.body.size() == 1 && r.body[0][0] != 0),
+           show(items) + ": " + show(r));
   }
   Json many = Json::array();
   for (int i = 0; i < 10'001; ++i) many.push_back(Json::array({"ping", Json::object()}));
   const Reply r = x.caller->call("batch", {{"items", many}});
-  expect(r.code == Code::too_large || r.code == Code::invalid, "10,001 items: " + show(r.code == Code::ok ? Json("ok") : Json(r.message)));
+  expect(r.code == Code::too_large || r.code == Code::invalid,
+         "10,001 items: " + show(r.code == Code::ok ? Json("ok") : Json(r.message)));
 }
 
 CASE(expired_tx, "tx.unknown", "", V("begin", "commit"), V("transactions")) {

@@ -17,7 +17,8 @@ namespace {
 
 std::uint64_t now_us() {
   return static_cast<std::uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(
-                                        std::chrono::steady_clock::now().time_since_epoch()).count());
+                                        std::chrono::steady_clock::now().time_since_epoch())
+                                        .count());
 }
 
 struct Waiting {
@@ -30,13 +31,15 @@ struct Waiting {
 
 class GatewayCaller : public Caller {
  public:
-  GatewayCaller(void* context, const std::string& url, std::string store) : store_(std::move(store)) {
+  GatewayCaller(void* context, const std::string& url, std::string store)
+      : store_(std::move(store)) {
     socket_ = zmq_socket(context, ZMQ_DEALER);
     const int never = -1, none = 0, hwm = 10'000;
     zmq_setsockopt(socket_, ZMQ_RECONNECT_IVL, &never, sizeof never);
     zmq_setsockopt(socket_, ZMQ_LINGER, &none, sizeof none);
     zmq_setsockopt(socket_, ZMQ_RCVHWM, &hwm, sizeof hwm);
-    if (zmq_connect(socket_, url.c_str()) != 0) throw std::runtime_error("cannot connect to " + url);
+    if (zmq_connect(socket_, url.c_str()) != 0)
+      throw std::runtime_error("cannot connect to " + url);
     const std::uint64_t id = next_++;
     proto::Hello hello;
     hello.id = id;
@@ -49,7 +52,8 @@ class GatewayCaller : public Caller {
   }
   ~GatewayCaller() override { zmq_close(socket_); }
 
-  std::unique_ptr<Running> start(const std::string& verb, const Json& body, const Options& o) override;
+  std::unique_ptr<Running> start(const std::string& verb, const Json& body,
+                                 const Options& o) override;
   Reply upload(const std::string& verb, const Json& body, const std::vector<Json>& pieces,
                const Options& o, bool abort) override {
     const std::vector<std::uint8_t> bytes = to_bytes(body);
@@ -61,7 +65,8 @@ class GatewayCaller : public Caller {
       while (w.credit < i + 1 && !w.ended)
         if (!pump(until)) throw std::runtime_error(verb + ": no credit for the upload");
       if (w.ended || (last && abort)) break;
-      const std::vector<std::uint8_t> piece = last ? std::vector<std::uint8_t>{0x90} : to_bytes(pieces[i]);
+      const std::vector<std::uint8_t> piece =
+          last ? std::vector<std::uint8_t>{0x90} : to_bytes(pieces[i]);
       send([&](proto::Writer& out) {
         proto::encode_data_head(out, id, i + 1, last);
         out.raw(piece);
@@ -132,7 +137,8 @@ class GatewayCaller : public Caller {
   bool pump(std::uint64_t until) {
     zmq_pollitem_t item{socket_, 0, ZMQ_POLLIN, 0};
     const std::uint64_t now = now_us();
-    if (now >= until || zmq_poll(&item, 1, static_cast<long>((until - now) / 1000 + 1)) <= 0) return false;
+    if (now >= until || zmq_poll(&item, 1, static_cast<long>((until - now) / 1000 + 1)) <= 0)
+      return false;
     zmq_msg_t message;
     zmq_msg_init(&message);
     while (zmq_msg_recv(&message, socket_, ZMQ_DONTWAIT) >= 0)
@@ -143,7 +149,8 @@ class GatewayCaller : public Caller {
 
   void take(proto::Bytes frame) {
     const auto decoded = proto::decode(frame, proto::From::daemon);
-    if (!decoded) throw std::runtime_error("a frame of the gateway: " + std::string(decoded.error().reason()));
+    if (!decoded)
+      throw std::runtime_error("a frame of the gateway: " + std::string(decoded.error().reason()));
     if (std::get_if<proto::Welcome>(&*decoded) != nullptr) {
       welcomed_ = true;
     } else if (const auto* p = std::get_if<proto::Part>(&*decoded)) {
@@ -152,7 +159,8 @@ class GatewayCaller : public Caller {
       if (p->seq != w->second.parts.size() + 1) throw std::runtime_error("a part out of sequence");
       w->second.parts.push_back(from_bytes(p->body));
     } else if (const auto* c = std::get_if<proto::Credit>(&*decoded)) {
-      if (auto w = waiting_.find(c->id); w != waiting_.end()) w->second.credit = std::max(w->second.credit, c->seq);
+      if (auto w = waiting_.find(c->id); w != waiting_.end())
+        w->second.credit = std::max(w->second.credit, c->seq);
     } else if (const auto* ping = std::get_if<proto::Ping>(&*decoded)) {
       send([&](proto::Writer& w) { encode(w, proto::Pong{ping->id}); });
     } else if (const auto* r = std::get_if<proto::Reply>(&*decoded)) {
@@ -193,7 +201,9 @@ class GatewayCaller : public Caller {
 class GatewayRunning : public Running {
  public:
   GatewayRunning(GatewayCaller& caller, std::uint64_t id, const Options& o)
-      : caller_(caller), id_(id), timeout_ms_(o.timeout_ms),
+      : caller_(caller),
+        id_(id),
+        timeout_ms_(o.timeout_ms),
         until_(now_us() + std::uint64_t{o.timeout_ms} * 1000 + 30'000'000) {}
   ~GatewayRunning() override {
     if (ended_) return;
@@ -224,14 +234,16 @@ class GatewayRunning : public Running {
   Reply reply_;
 };
 
-std::unique_ptr<Running> GatewayCaller::start(const std::string& verb, const Json& body, const Options& o) {
+std::unique_ptr<Running> GatewayCaller::start(const std::string& verb, const Json& body,
+                                              const Options& o) {
   const std::vector<std::uint8_t> bytes = to_bytes(body);
   return std::make_unique<GatewayRunning>(*this, request(verb, bytes, o), o);
 }
 
 class GatewayTarget : public Target {
  public:
-  GatewayTarget(std::string url, std::string store) : url_(std::move(url)), store_(std::move(store)) {
+  GatewayTarget(std::string url, std::string store)
+      : url_(std::move(url)), store_(std::move(store)) {
     context_ = zmq_ctx_new();
     zmq_ctx_set(context_, ZMQ_MAX_SOCKETS, 8192);
     const Reply r = caller()->call("describe", Json::object());
@@ -239,7 +251,9 @@ class GatewayTarget : public Target {
     describe_ = r.body;
   }
   ~GatewayTarget() override { zmq_ctx_term(context_); }
-  std::unique_ptr<Caller> caller() override { return std::make_unique<GatewayCaller>(context_, url_, store_); }
+  std::unique_ptr<Caller> caller() override {
+    return std::make_unique<GatewayCaller>(context_, url_, store_);
+  }
   const Json& describe() const override { return describe_; }
   bool bare() const override { return false; }
 

@@ -9,7 +9,9 @@
 namespace headgate::conformance {
 namespace {
 
-Json key(Context& x, std::string_view suffix = "") { return bin(x.unique + ":" + std::string(suffix)); }
+Json key(Context& x, std::string_view suffix = "") {
+  return bin(x.unique + ":" + std::string(suffix));
+}
 
 Reply set(Context& x, const Json& k, std::string_view value, Json more = Json::object()) {
   more["key"] = k;
@@ -30,7 +32,8 @@ Json item(const char* verb, Json body) { return Json::array({verb, std::move(bod
 void eventually(const char* what, const std::function<bool()>& holds) {
   const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(5);
   while (!holds()) {
-    if (std::chrono::steady_clock::now() > until) throw Failure(std::string("never happened: ") + what);
+    if (std::chrono::steady_clock::now() > until)
+      throw Failure(std::string("never happened: ") + what);
     std::this_thread::sleep_for(std::chrono::milliseconds(2));
   }
 }
@@ -44,8 +47,9 @@ CASE(get_missing, "kv.get_missing", "key_value", V("get"), V()) {
 CASE(roundtrip_bytes, "kv.roundtrip_bytes", "key_value", V("get", "set"), V()) {
   std::string all;
   for (int i = 0; i < 256; ++i) all.push_back(static_cast<char>(i));
-  for (const std::string& v : {std::string(), std::string("\0", 1), all, std::string("gr\xc3\xbc\xc3\x9f"),
-                               std::string("\xff\xfe not utf-8")}) {
+  for (const std::string& v :
+       {std::string(), std::string("\0", 1), all, std::string("gr\xc3\xbc\xc3\x9f"),
+        std::string("\xff\xfe not utf-8")}) {
     expect_ok(set(x, key(x), v), "set");
     expect_value(x, key(x), bin(v), "the same bytes");
   }
@@ -63,16 +67,17 @@ CASE(value_1mib, "kv.value_1MiB", "key_value", V("get", "set"), V()) {
 
 CASE(value_over_limit, "kv.value_over_limit", "key_value", V("set"), V()) {
   const Json limits = x.target.describe().value("limits", Json::object());
-  if (!limits.contains("value_bytes") || limits["value_bytes"].get<std::uint64_t>() > (19u << 20)) return;
+  if (!limits.contains("value_bytes") || limits["value_bytes"].get<std::uint64_t>() > (19u << 20))
+    return;
   const Reply r = set(x, key(x), std::string(limits["value_bytes"].get<std::size_t>() + 1, 'v'));
   expect_code(r, Code::too_large, "one byte over value_bytes");
 }
 
 CASE(key_edge, "kv.key_edge", "key_value", V("get", "set"), V()) {
   expect_code(set(x, bin(""), "v"), Code::invalid, "an empty key");
-  for (const std::string& k : {std::string(900, 'k'), std::string("\xc3\xa4"), std::string("a||b"),
-                               std::string("50%"), std::string("*"), std::string("a\nb"),
-                               std::string("[a-z]?\\")}) {
+  for (const std::string& k :
+       {std::string(900, 'k'), std::string("\xc3\xa4"), std::string("a||b"), std::string("50%"),
+        std::string("*"), std::string("a\nb"), std::string("[a-z]?\\")}) {
     const Json name = bin(x.unique + k);
     expect_ok(set(x, name, k), "set");
     expect_value(x, name, bin(k), "get");
@@ -80,7 +85,8 @@ CASE(key_edge, "kv.key_edge", "key_value", V("get", "set"), V()) {
 }
 
 CASE(binary_key, "kv.binary_key", "key_value", V("get", "set"), V()) {
-  const Json a = bin(x.unique + std::string("\0\xff\x00", 3)), b = bin(x.unique + std::string("\0\xff", 2));
+  const Json a = bin(x.unique + std::string("\0\xff\x00", 3)),
+             b = bin(x.unique + std::string("\0\xff", 2));
   expect_ok(set(x, a, "a"), "set");
   expect_ok(set(x, b, "b"), "set");
   expect_value(x, a, bin("a"), "NUL bytes count");
@@ -108,7 +114,8 @@ CASE(set_get_old, "kv.set_get_old", "key_value", V("set"), V()) {
 }
 
 CASE(overwrite_type, "kv.overwrite_type", "key_value", V("set", "rpush", "get"), V("structures")) {
-  expect_ok(x.caller->call("rpush", {{"key", key(x)}, {"values", Json::array({bin("a")})}}), "rpush");
+  expect_ok(x.caller->call("rpush", {{"key", key(x)}, {"values", Json::array({bin("a")})}}),
+            "rpush");
   expect_ok(set(x, key(x), "s"), "set over a list");
   expect_value(x, key(x), bin("s"), "a string now");
 }
@@ -130,7 +137,8 @@ CASE(delete_missing, "kv.delete_missing", "key_value", V("delete"), V()) {
 CASE(exists_many, "kv.exists_many", "key_value", V("set", "exists"), V()) {
   expect_ok(set(x, key(x, "a"), "1"), "set");
   expect_ok(set(x, key(x, "b"), ""), "set");
-  const Reply r = x.caller->call("exists", {{"keys", {key(x, "a"), key(x, "b"), key(x, "c"), key(x, "a")}}});
+  const Reply r =
+      x.caller->call("exists", {{"keys", {key(x, "a"), key(x, "b"), key(x, "c"), key(x, "a")}}});
   expect_ok(r, "exists");
   expect_eq(r.body.at("count"), 3, "a key named twice counts twice");
 }
@@ -138,9 +146,11 @@ CASE(exists_many, "kv.exists_many", "key_value", V("set", "exists"), V()) {
 CASE(get_many_order, "kv.get_many_order", "key_value", V("set", "get_many"), V()) {
   expect_ok(set(x, key(x, "b"), "B"), "set");
   expect_ok(set(x, key(x, "a"), "A"), "set");
-  const Reply r = x.caller->call("get_many", {{"keys", {key(x, "b"), key(x, "none"), key(x, "a")}}});
+  const Reply r =
+      x.caller->call("get_many", {{"keys", {key(x, "b"), key(x, "none"), key(x, "a")}}});
   expect_ok(r, "get_many");
-  expect_eq(r.body.at("values"), Json::array({bin("B"), nullptr, bin("A")}), "in the order asked, nil in place");
+  expect_eq(r.body.at("values"), Json::array({bin("B"), nullptr, bin("A")}),
+            "in the order asked, nil in place");
 }
 
 CASE(set_many, "kv.set_many", "key_value", V("set_many", "get_many"), V()) {
@@ -162,7 +172,8 @@ CASE(set_many_nx_atomic, "kv.set_many_nx_atomic", "key_value", V("set_many", "se
 CASE(delete_many_count, "kv.delete_many_count", "key_value", V("set", "delete_many"), V()) {
   expect_ok(set(x, key(x, "a"), "1"), "set");
   expect_ok(set(x, key(x, "b"), "1"), "set");
-  const Reply r = x.caller->call("delete_many", {{"keys", {key(x, "a"), key(x, "b"), key(x, "c")}}});
+  const Reply r =
+      x.caller->call("delete_many", {{"keys", {key(x, "a"), key(x, "b"), key(x, "c")}}});
   expect_ok(r, "delete_many");
   expect_eq(r.body.at("deleted"), 2, "deleted");
 }
@@ -186,7 +197,8 @@ Json version(Context& x, const Json& k) {
   return r.body.at("version");
 }
 
-CASE(version_present, "kv.version_present", "key_value", V("set", "get", "get_many"), V("version")) {
+CASE(version_present, "kv.version_present", "key_value", V("set", "get", "get_many"),
+     V("version")) {
   const Reply s = set(x, key(x), "1");
   expect(s.body.at("version").is_binary(), "set returns the new version");
   expect_eq(version(x, key(x)), s.body.at("version"), "get returns the same version");
@@ -206,13 +218,15 @@ CASE(version_mismatch, "kv.version_mismatch", "key_value", V("set", "get"), V("v
   expect_ok(set(x, key(x), "2"), "set");
   const Reply r = set(x, key(x), "3", {{"if_version", old}});
   expect_code(r, Code::conflict, "an old version");
-  expect(r.outcome == Outcome::rejected || r.outcome == Outcome::rolled_back, "nothing was applied");
+  expect(r.outcome == Outcome::rejected || r.outcome == Outcome::rolled_back,
+         "nothing was applied");
   expect_value(x, key(x), bin("2"), "unchanged");
 }
 
 CASE(version_invalid, "kv.version_invalid", "key_value", V("set"), V("version")) {
   expect_ok(set(x, key(x), "1"), "set");
-  expect_code(set(x, key(x), "2", {{"if_version", bin("not a version")}}), Code::invalid, "no version at all");
+  expect_code(set(x, key(x), "2", {{"if_version", bin("not a version")}}), Code::invalid,
+              "no version at all");
 }
 
 CASE(version_changes, "kv.version_changes", "key_value", V("set", "get", "delete"), V("version")) {
@@ -224,29 +238,33 @@ CASE(version_changes, "kv.version_changes", "key_value", V("set", "get", "delete
   }
 }
 
-CASE(version_delete_ok, "kv.version_delete_ok", "key_value", V("set", "get", "delete"), V("version")) {
+CASE(version_delete_ok, "kv.version_delete_ok", "key_value", V("set", "get", "delete"),
+     V("version")) {
   expect_ok(set(x, key(x), "1"), "set");
   const Reply r = x.caller->call("delete", {{"key", key(x)}, {"if_version", version(x, key(x))}});
   expect_ok(r, "delete with the current version");
   expect_eq(r.body.at("deleted"), 1, "deleted");
 }
 
-CASE(version_delete_mismatch, "kv.version_delete_mismatch", "key_value", V("set", "get", "delete"), V("version")) {
+CASE(version_delete_mismatch, "kv.version_delete_mismatch", "key_value", V("set", "get", "delete"),
+     V("version")) {
   expect_ok(set(x, key(x), "1"), "set");
   const Json old = version(x, key(x));
   expect_ok(set(x, key(x), "2"), "set");
-  expect_code(x.caller->call("delete", {{"key", key(x)}, {"if_version", old}}), Code::conflict, "an old version");
+  expect_code(x.caller->call("delete", {{"key", key(x)}, {"if_version", old}}), Code::conflict,
+              "an old version");
   expect_value(x, key(x), bin("2"), "still there");
 }
 
-CASE(version_bulk_partial, "kv.version_bulk_partial", "key_value", V("set", "get", "batch"), V("version")) {
+CASE(version_bulk_partial, "kv.version_bulk_partial", "key_value", V("set", "get", "batch"),
+     V("version")) {
   expect_ok(set(x, key(x, "a"), "1"), "set");
   expect_ok(set(x, key(x, "b"), "1"), "set");
   const Json good = version(x, key(x, "a")), old = version(x, key(x, "b"));
   expect_ok(set(x, key(x, "b"), "2"), "set");
-  const Json items = Json::array(
-      {item("set", {{"key", key(x, "a")}, {"value", bin("3")}, {"if_version", good}}),
-       item("set", {{"key", key(x, "b")}, {"value", bin("3")}, {"if_version", old}})});
+  const Json items =
+      Json::array({item("set", {{"key", key(x, "a")}, {"value", bin("3")}, {"if_version", good}}),
+                   item("set", {{"key", key(x, "b")}, {"value", bin("3")}, {"if_version", old}})});
   const Reply r = x.caller->call("batch", {{"atomic", false}, {"items", items}});
   expect_ok(r, "batch");
   expect_eq(r.body[0][0], static_cast<int>(Code::ok), "the good item");
@@ -255,7 +273,8 @@ CASE(version_bulk_partial, "kv.version_bulk_partial", "key_value", V("set", "get
   expect_value(x, key(x, "b"), bin("2"), "b");
 }
 
-CASE(first_write_no_version, "kv.first_write_no_version", "key_value", V("set", "get"), V("version")) {
+CASE(first_write_no_version, "kv.first_write_no_version", "key_value", V("set", "get"),
+     V("version")) {
   expect_ok(set(x, key(x), "1", {{"if_version", bin("")}}), "absent");
   expect_code(set(x, key(x), "2", {{"if_version", bin("")}}), Code::conflict, "the second writer");
   expect_value(x, key(x), bin("1"), "the first one's");
@@ -270,7 +289,8 @@ CASE(cas_race, "kv.cas_race", "key_value", V("set", "get"), V("version")) {
     for (int i = 0; i < 32; ++i)
       writers.emplace_back([&, i] {
         auto caller = x.target.caller();
-        const Reply r = caller->call("set", {{"key", key(x)}, {"value", bin(std::to_string(i))}, {"if_version", v}});
+        const Reply r = caller->call(
+            "set", {{"key", key(x)}, {"value", bin(std::to_string(i))}, {"if_version", v}});
         if (r.ok()) ++winners;
       });
     for (auto& t : writers) t.join();
@@ -280,7 +300,8 @@ CASE(cas_race, "kv.cas_race", "key_value", V("set", "get"), V("version")) {
 
 CASE(compare_and_set_, "kv.compare_and_set", "key_value", V("compare_and_set", "get"), V()) {
   auto cas = [&](Json expected, std::string_view v) {
-    const Reply r = x.caller->call("compare_and_set", {{"key", key(x)}, {"expected", expected}, {"value", bin(v)}});
+    const Reply r = x.caller->call("compare_and_set",
+                                   {{"key", key(x)}, {"expected", expected}, {"value", bin(v)}});
     expect_ok(r, "compare_and_set");
     return r.body.at("set");
   };
@@ -298,12 +319,14 @@ Json ttl(Context& x, const Json& k) {
   return r.body.at("ttl_ms");
 }
 
-CASE(ttl_expires, "kv.ttl_expires", "key_value", V("set", "get", "ttl", "exists", "get_many"), V("ttl")) {
+CASE(ttl_expires, "kv.ttl_expires", "key_value", V("set", "get", "ttl", "exists", "get_many"),
+     V("ttl")) {
   expect_ok(set(x, key(x), "v", {{"ttl_ms", 60}}), "set with a ttl");
   eventually("the key expires", [&] { return get(x, key(x)).is_null(); });
   expect_eq(ttl(x, key(x)), nullptr, "ttl of an expired key");
   expect_eq(x.caller->call("exists", {{"keys", {key(x)}}}).body.at("count"), 0, "exists");
-  expect_eq(x.caller->call("get_many", {{"keys", {key(x)}}}).body.at("values"), Json::array({nullptr}), "get_many");
+  expect_eq(x.caller->call("get_many", {{"keys", {key(x)}}}).body.at("values"),
+            Json::array({nullptr}), "get_many");
   expect_eq(set(x, key(x), "w", {{"nx", true}}).body.at("set"), true, "an expired key is absent");
 }
 
@@ -330,12 +353,14 @@ CASE(ttl_cleared_by_set, "kv.ttl_cleared_by_set", "key_value", V("set", "ttl"), 
 
 CASE(ttl_persist, "kv.ttl_persist", "key_value", V("set", "ttl", "persist", "expire"), V("ttl")) {
   expect_ok(set(x, key(x), "v"), "set");
-  expect_eq(x.caller->call("expire", {{"key", key(x)}, {"ttl_ms", 60'000}}).body.at("set"), true, "expire");
+  expect_eq(x.caller->call("expire", {{"key", key(x)}, {"ttl_ms", 60'000}}).body.at("set"), true,
+            "expire");
   expect(ttl(x, key(x)).get<std::int64_t>() > 50'000, "it has a ttl");
   expect_eq(x.caller->call("persist", {{"key", key(x)}}).body.at("set"), true, "persist");
   expect_eq(ttl(x, key(x)), -1, "no ttl");
   expect_eq(x.caller->call("persist", {{"key", key(x)}}).body.at("set"), false, "nothing to clear");
-  expect_eq(x.caller->call("expire", {{"key", key(x, "none")}, {"ttl_ms", 1}}).body.at("set"), false, "no key");
+  expect_eq(x.caller->call("expire", {{"key", key(x, "none")}, {"ttl_ms", 1}}).body.at("set"),
+            false, "no key");
 }
 
 CASE(ttl_bad_value, "kv.ttl_bad_value", "key_value", V("set", "expire"), V("ttl")) {
@@ -384,13 +409,15 @@ CASE(increment_float, "kv.increment_float", "key_value", V("increment", "set"), 
   expect_eq(r.body.at("value"), 10.75, "value");
 }
 
-CASE(increment_overflow, "kv.increment_overflow", "key_value", V("increment", "set", "get"), V("increment")) {
+CASE(increment_overflow, "kv.increment_overflow", "key_value", V("increment", "set", "get"),
+     V("increment")) {
   expect_ok(set(x, key(x), "9223372036854775807"), "set");
   expect_code(x.caller->call("increment", {{"key", key(x)}}), Code::invalid, "beyond 64 bits");
   expect_value(x, key(x), bin("9223372036854775807"), "unchanged");
 }
 
-CASE(increment_non_numeric, "kv.increment_non_numeric", "key_value", V("increment", "set"), V("increment")) {
+CASE(increment_non_numeric, "kv.increment_non_numeric", "key_value", V("increment", "set"),
+     V("increment")) {
   for (const char* v : {"abc", "", "1 ", "0x10"}) {
     expect_ok(set(x, key(x), v), "set");
     expect_code(x.caller->call("increment", {{"key", key(x)}}), Code::invalid, v);
@@ -408,19 +435,24 @@ CASE(increment_concurrent, "kv.increment_concurrent", "key_value", V("increment"
     });
   for (auto& t : threads) t.join();
   expect_eq(failed.load(), 0, "failed increments");
-  expect_eq(x.caller->call("increment", {{"key", key(x)}, {"by", 0}}).body.at("value"), 400, "exact total");
+  expect_eq(x.caller->call("increment", {{"key", key(x)}, {"by", 0}}).body.at("value"), 400,
+            "exact total");
 }
 
 CASE(append, "kv.append", "key_value", V("append", "get"), V()) {
-  expect_eq(x.caller->call("append", {{"key", key(x)}, {"value", bin("ab")}}).body.at("length"), 2, "to nothing");
-  expect_eq(x.caller->call("append", {{"key", key(x)}, {"value", bin(std::string("\0c", 2))}}).body.at("length"), 4, "more");
+  expect_eq(x.caller->call("append", {{"key", key(x)}, {"value", bin("ab")}}).body.at("length"), 2,
+            "to nothing");
+  expect_eq(x.caller->call("append", {{"key", key(x)}, {"value", bin(std::string("\0c", 2))}})
+                .body.at("length"),
+            4, "more");
   expect_value(x, key(x), bin(std::string("ab\0c", 4)), "value");
 }
 
 CASE(get_delete, "kv.get_delete", "key_value", V("get_delete", "set", "get"), V()) {
   expect_eq(x.caller->call("get_delete", {{"key", key(x)}}).body.at("value"), nullptr, "missing");
   expect_ok(set(x, key(x), "v"), "set");
-  expect_eq(x.caller->call("get_delete", {{"key", key(x)}}).body.at("value"), bin("v"), "its value");
+  expect_eq(x.caller->call("get_delete", {{"key", key(x)}}).body.at("value"), bin("v"),
+            "its value");
   expect_value(x, key(x), nullptr, "gone");
 }
 
@@ -429,7 +461,8 @@ std::vector<std::string> scan_all(Context& x, Json body) {
   for (int page = 0; page < 10'000; ++page) {
     const Reply r = x.caller->call("scan", body);
     expect_ok(r, "scan");
-    for (const Json& k : r.body.at("keys")) names.emplace_back(k.get_binary().begin(), k.get_binary().end());
+    for (const Json& k : r.body.at("keys"))
+      names.emplace_back(k.get_binary().begin(), k.get_binary().end());
     if (r.body.at("cursor").is_null()) return names;
     body["cursor"] = r.body.at("cursor");
   }
@@ -437,7 +470,8 @@ std::vector<std::string> scan_all(Context& x, Json body) {
 }
 void fill(Context& x, int n, const std::string& middle = "") {
   Json items = Json::array();
-  for (int i = 0; i < n; ++i) items.push_back({key(x, middle + std::to_string(1000 + i)), bin("v")});
+  for (int i = 0; i < n; ++i)
+    items.push_back({key(x, middle + std::to_string(1000 + i)), bin("v")});
   expect_ok(x.caller->call("set_many", {{"items", items}}), "set_many");
 }
 
@@ -450,8 +484,11 @@ CASE(scan_prefix, "kv.scan_prefix", "key_value", V("scan", "set_many"), V("scan"
 }
 
 CASE(scan_glob_escape, "kv.scan_glob_escape", "key_value", V("scan", "set"), V("scan")) {
-  for (const char* k : {"a*b", "axb", "a?b", "a[b", "a\\b"}) expect_ok(set(x, key(x, k), "v"), "set");
-  auto glob = [&](const std::string& g) { return scan_all(x, {{"glob", bin(x.unique + ":" + g)}}); };
+  for (const char* k : {"a*b", "axb", "a?b", "a[b", "a\\b"})
+    expect_ok(set(x, key(x, k), "v"), "set");
+  auto glob = [&](const std::string& g) {
+    return scan_all(x, {{"glob", bin(x.unique + ":" + g)}});
+  };
   expect_eq(glob("a*b").size(), 5, "a star is anything");
   expect_eq(glob("a\\*b"), Json::array({x.unique + ":a*b"}), "an escaped star is a star");
   expect_eq(glob("a\\?b"), Json::array({x.unique + ":a?b"}), "an escaped question mark");
@@ -466,33 +503,39 @@ CASE(scan_pages, "kv.scan_pages", "key_value", V("scan", "set_many"), V("scan"))
   expect_eq(names.size(), 101, "none twice");
 }
 
-CASE(scan_while_deleting, "kv.scan_while_deleting", "key_value", V("scan", "set_many", "delete_many"), V("scan")) {
+CASE(scan_while_deleting, "kv.scan_while_deleting", "key_value",
+     V("scan", "set_many", "delete_many"), V("scan")) {
   fill(x, 100);
   Json body = {{"prefix", key(x)}, {"count", 7}};
   std::set<std::string> seen;
   for (int page = 0; page < 200; ++page) {
     const Reply r = x.caller->call("scan", body);
     expect_ok(r, "scan");
-    for (const Json& k : r.body.at("keys")) seen.emplace(k.get_binary().begin(), k.get_binary().end());
-    if (!r.body.at("keys").empty()) expect_ok(x.caller->call("delete_many", {{"keys", r.body.at("keys")}}), "delete");
+    for (const Json& k : r.body.at("keys"))
+      seen.emplace(k.get_binary().begin(), k.get_binary().end());
+    if (!r.body.at("keys").empty())
+      expect_ok(x.caller->call("delete_many", {{"keys", r.body.at("keys")}}), "delete");
     if (r.body.at("cursor").is_null()) break;
     body["cursor"] = r.body.at("cursor");
   }
   expect_eq(seen.size(), 100, "every key was seen though the seen ones were deleted");
 }
 
-CASE(scan_hides_expired, "kv.scan_hides_expired", "key_value", V("scan", "set", "get"), V("scan", "ttl")) {
+CASE(scan_hides_expired, "kv.scan_hides_expired", "key_value", V("scan", "set", "get"),
+     V("scan", "ttl")) {
   expect_ok(set(x, key(x, "a"), "v", {{"ttl_ms", 40}}), "set");
   expect_ok(set(x, key(x, "b"), "v"), "set");
   eventually("the key expires", [&] { return get(x, key(x, "a")).is_null(); });
   expect_eq(scan_all(x, {{"prefix", key(x)}}), Json::array({x.unique + ":b"}), "only the live key");
 }
 
-CASE(scan_empty_pattern_refused, "kv.scan_empty_pattern_refused", "key_value", V("scan"), V("scan")) {
+CASE(scan_empty_pattern_refused, "kv.scan_empty_pattern_refused", "key_value", V("scan"),
+     V("scan")) {
   expect_code(x.caller->call("scan", Json::object()), Code::invalid, "neither prefix nor glob");
   expect_code(x.caller->call("scan", {{"prefix", bin("")}}), Code::invalid, "an empty prefix");
   expect_code(x.caller->call("scan", {{"glob", bin("")}}), Code::invalid, "an empty glob");
-  expect_code(x.caller->call("scan", {{"glob", bin("*")}, {"prefix", bin("a")}}), Code::invalid, "both");
+  expect_code(x.caller->call("scan", {{"glob", bin("*")}, {"prefix", bin("a")}}), Code::invalid,
+              "both");
 }
 
 CASE(delete_prefix, "kv.delete_prefix", "key_value", V("delete_prefix", "set_many", "scan"), V()) {
@@ -502,7 +545,8 @@ CASE(delete_prefix, "kv.delete_prefix", "key_value", V("delete_prefix", "set_man
   expect_ok(r, "delete_prefix");
   expect_eq(r.body.at("deleted"), 30, "deleted");
   expect_eq(scan_all(x, {{"prefix", key(x)}}).size(), 3, "the others stay");
-  expect_code(x.caller->call("delete_prefix", {{"prefix", bin("")}}), Code::invalid, "an empty prefix");
+  expect_code(x.caller->call("delete_prefix", {{"prefix", bin("")}}), Code::invalid,
+              "an empty prefix");
 }
 
 CASE(batch_commit, "kv.batch_commit", "key_value", V("batch", "set", "get"), V()) {
@@ -518,12 +562,14 @@ CASE(batch_commit, "kv.batch_commit", "key_value", V("batch", "set", "get"), V()
 
 CASE(batch_order, "kv.batch_order", "key_value", V("batch", "set", "get"), V()) {
   Json items = Json::array();
-  for (int i = 0; i < 10; ++i) items.push_back(item("set", {{"key", key(x)}, {"value", bin(std::to_string(i))}}));
+  for (int i = 0; i < 10; ++i)
+    items.push_back(item("set", {{"key", key(x)}, {"value", bin(std::to_string(i))}}));
   expect_ok(x.caller->call("batch", {{"items", items}}), "batch");
   expect_value(x, key(x), bin("9"), "the last on a key wins");
 }
 
-CASE(batch_abort_on_cas, "kv.batch_abort_on_cas", "key_value", V("batch", "set", "get"), V("version")) {
+CASE(batch_abort_on_cas, "kv.batch_abort_on_cas", "key_value", V("batch", "set", "get"),
+     V("version")) {
   expect_ok(set(x, key(x, "b"), "1"), "set");
   const Json items = Json::array(
       {item("set", {{"key", key(x, "a")}, {"value", bin("1")}}),
@@ -537,14 +583,16 @@ CASE(batch_abort_on_cas, "kv.batch_abort_on_cas", "key_value", V("batch", "set",
 }
 
 CASE(batch_delete_missing, "kv.batch_delete_missing", "key_value", V("batch", "delete"), V()) {
-  const Reply r = x.caller->call("batch", {{"items", Json::array({item("delete", {{"key", key(x, "none")}})})}});
+  const Reply r = x.caller->call(
+      "batch", {{"items", Json::array({item("delete", {{"key", key(x, "none")}})})}});
   expect_ok(r, "batch");
   expect_eq(r.body[0][2].at("deleted"), 0, "no error");
 }
 
 CASE(batch_max_size, "kv.batch_max_size", "key_value", V("batch", "set"), V()) {
   Json items = Json::array();
-  for (int i = 0; i < 1000; ++i) items.push_back(item("set", {{"key", key(x, std::to_string(i))}, {"value", bin("v")}}));
+  for (int i = 0; i < 1000; ++i)
+    items.push_back(item("set", {{"key", key(x, std::to_string(i))}, {"value", bin("v")}}));
   const Reply r = x.caller->call("batch", {{"items", items}});
   expect_ok(r, "a batch of 1000");
   expect_eq(r.body.size(), 1000, "answers");
@@ -564,8 +612,9 @@ CASE(batch_isolated, "kv.batch_isolated", "key_value", V("batch", "set", "get_ma
   });
   for (int i = 1; i <= 100; ++i) {
     const Json v = bin(std::to_string(i));
-    x.caller->call("batch", {{"items", Json::array({item("set", {{"key", names[0]}, {"value", v}}),
-                                                    item("set", {{"key", names[1]}, {"value", v}})})}});
+    x.caller->call("batch",
+                   {{"items", Json::array({item("set", {{"key", names[0]}, {"value", v}}),
+                                           item("set", {{"key", names[1]}, {"value", v}})})}});
   }
   stop = true;
   reader.join();

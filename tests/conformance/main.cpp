@@ -5,6 +5,7 @@
 //
 // Exit status: 0 all passed, 1 a case failed, 2 usage or the target could not be opened.
 #include <fnmatch.h>
+#include <toml++/toml.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -13,7 +14,6 @@
 #include <filesystem>
 #include <fstream>
 #include <set>
-#include <toml++/toml.h>
 
 #include "tests/conformance/case.hpp"
 
@@ -61,13 +61,20 @@ Profile read_profile(const std::string& file) {
   const toml::table t = toml::parse_file(file);
   for (auto&& [key, value] : t) {
     const std::string k(key.str());
-    if (k == "kind") p.bare.kind = value.value_or("");
-    else if (k == "store") p.store = value.value_or("");
-    else if (k == "endpoint") p.bare.endpoint = value.value_or("");
-    else if (k == "options") p.bare.options = from_toml(value);
-    else if (k == "statements") p.bare.statements = from_toml(value);
-    else if (k == "quirks") p.quirks = from_toml(value);
-    else if (k == "account") p.bare.account = value.value_or("");
+    if (k == "kind")
+      p.bare.kind = value.value_or("");
+    else if (k == "store")
+      p.store = value.value_or("");
+    else if (k == "endpoint")
+      p.bare.endpoint = value.value_or("");
+    else if (k == "options")
+      p.bare.options = from_toml(value);
+    else if (k == "statements")
+      p.bare.statements = from_toml(value);
+    else if (k == "quirks")
+      p.quirks = from_toml(value);
+    else if (k == "account")
+      p.bare.account = value.value_or("");
     else if (k == "password_file") {
       std::ifstream in(value.value_or(""));
       std::getline(in, p.bare.password);
@@ -97,7 +104,8 @@ void expect_unsupported(Target& target, const Case& c) {
     if (target.describe().at("verbs").contains(v)) continue;
     const Reply r = caller->call(v, Json::object());
     if (r.code != Code::unsupported && !(r.code == Code::denied && !target.bare()))
-      throw Failure("the verb `" + v + "` is not declared and must answer unsupported, got " + show(r));
+      throw Failure("the verb `" + v + "` is not declared and must answer unsupported, got " +
+                    show(r));
   }
 }
 
@@ -110,8 +118,9 @@ Result run(const Case& c, Target& target, const Profile& profile, int number) {
       expect_unsupported(target, c);
       r.verdict = Verdict::not_declared;
     } else {
-      Context context{target, profile.quirks, profile.bare, "c" + std::to_string(::getpid()) + "_" +
-                      std::to_string(number), target.caller()};
+      Context context{target, profile.quirks, profile.bare,
+                      "c" + std::to_string(::getpid()) + "_" + std::to_string(number),
+                      target.caller()};
       c.run(context);
     }
     const auto broken = violations_of(target);
@@ -136,10 +145,14 @@ Result run(const Case& c, Target& target, const Profile& profile, int number) {
 
 const char* word(Verdict v) {
   switch (v) {
-    case Verdict::passed: return "passed";
-    case Verdict::failed: return "FAILED";
-    case Verdict::expected_failure: return "expected failure";
-    case Verdict::not_declared: return "not declared";
+    case Verdict::passed:
+      return "passed";
+    case Verdict::failed:
+      return "FAILED";
+    case Verdict::expected_failure:
+      return "expected failure";
+    case Verdict::not_declared:
+      return "not declared";
   }
   return "?";
 }
@@ -147,35 +160,47 @@ const char* word(Verdict v) {
 std::string xml(const std::string& s) {
   std::string out;
   for (char c : s) {
-    if (c == '<') out += "&lt;";
-    else if (c == '>') out += "&gt;";
-    else if (c == '&') out += "&amp;";
-    else if (c == '"') out += "&quot;";
-    else if (static_cast<unsigned char>(c) < 32 && c != '\n') out += '?';
-    else out += c;
+    if (c == '<')
+      out += "&lt;";
+    else if (c == '>')
+      out += "&gt;";
+    else if (c == '&')
+      out += "&amp;";
+    else if (c == '"')
+      out += "&quot;";
+    else if (static_cast<unsigned char>(c) < 32 && c != '\n')
+      out += '?';
+    else
+      out += c;
   }
   return out;
 }
 
-void write_junit(const std::string& file, const std::vector<Result>& results, const std::string& suite) {
+void write_junit(const std::string& file, const std::vector<Result>& results,
+                 const std::string& suite) {
   std::ofstream out(file);
   std::size_t failures = 0, skipped = 0;
   for (const Result& r : results) {
     failures += r.verdict == Verdict::failed;
     skipped += r.verdict == Verdict::not_declared || r.verdict == Verdict::expected_failure;
   }
-  out << "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"" << xml(suite) << "\" tests=\""
-      << results.size() << "\" failures=\"" << failures << "\" skipped=\"" << skipped << "\">\n";
+  out << "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"" << xml(suite)
+      << "\" tests=\"" << results.size() << "\" failures=\"" << failures << "\" skipped=\""
+      << skipped << "\">\n";
   for (const Result& r : results) {
-    out << "  <testcase classname=\"" << xml(suite) << "\" name=\"" << xml(r.name) << "\" time=\"" << r.seconds << "\">";
-    if (r.verdict == Verdict::failed) out << "<failure message=\"" << xml(r.detail) << "\"/>";
-    else if (r.verdict != Verdict::passed) out << "<skipped message=\"" << xml(word(r.verdict)) << "\"/>";
+    out << "  <testcase classname=\"" << xml(suite) << "\" name=\"" << xml(r.name) << "\" time=\""
+        << r.seconds << "\">";
+    if (r.verdict == Verdict::failed)
+      out << "<failure message=\"" << xml(r.detail) << "\"/>";
+    else if (r.verdict != Verdict::passed)
+      out << "<skipped message=\"" << xml(word(r.verdict)) << "\"/>";
     out << "</testcase>\n";
   }
   out << "</testsuite>\n";
 }
 
-void write_matrix(const std::string& file, const std::vector<Result>& results, const Json& describe) {
+void write_matrix(const std::string& file, const std::vector<Result>& results,
+                  const Json& describe) {
   std::ofstream out(file);
   out << "# " << describe.value("product", "?") << ", kind " << describe.value("kind", "?")
       << "\n\n| case | verdict |\n|---|---|\n";
@@ -199,7 +224,8 @@ int main_(int argc, char** argv) {
   auto& all = cases();
   std::sort(all.begin(), all.end(), [](const Case& a, const Case& b) { return a.name < b.name; });
   for (std::size_t i = 1; i < all.size(); ++i)
-    if (all[i].name == all[i - 1].name) throw std::runtime_error("two cases are called " + all[i].name);
+    if (all[i].name == all[i - 1].name)
+      throw std::runtime_error("two cases are called " + all[i].name);
   if (list) {
     for (const Case& c : all) std::printf("%s\n", c.name.c_str());
     return 0;
@@ -234,7 +260,8 @@ int main_(int argc, char** argv) {
                 r.detail.empty() ? "" : "  ", r.detail.c_str());
     std::fflush(stdout);
   }
-  if (!junit.empty()) write_junit(junit, results, "conformance." + target->describe().value("kind", ""));
+  if (!junit.empty())
+    write_junit(junit, results, "conformance." + target->describe().value("kind", ""));
   if (!matrix.empty()) write_matrix(matrix, results, target->describe());
   std::size_t passed = 0, failed = 0, skipped = 0;
   for (const Result& r : results) {

@@ -7,16 +7,20 @@
 
 namespace headgate::conformance {
 
-inline std::string type(Context& x, const char* quirk) { return x.quirks.value(quirk, std::string(quirk)); }
+inline std::string type(Context& x, const char* quirk) {
+  return x.quirks.value(quirk, std::string(quirk));
+}
 
-inline Reply query(Context& x, const std::string& sql, const Json& params = nullptr, const Options& o = {}) {
+inline Reply query(Context& x, const std::string& sql, const Json& params = nullptr,
+                   const Options& o = {}) {
   Json body = {{"sql", sql}};
   if (!params.is_null()) body["params"] = params;
   Reply r = x.caller->call("query", body, o);
   expect_ok(r, sql.c_str());
   return r;
 }
-inline Reply execute(Context& x, const std::string& sql, const Json& params = nullptr, const Options& o = {}) {
+inline Reply execute(Context& x, const std::string& sql, const Json& params = nullptr,
+                     const Options& o = {}) {
   Json body = {{"sql", sql}};
   if (!params.is_null()) body["params"] = params;
   Reply r = x.caller->call("execute", body, o);
@@ -28,7 +32,8 @@ inline Json rows(Context& x, const std::string& sql, const Json& params = nullpt
 }
 inline Json scalar(Context& x, const std::string& sql, const Json& params = nullptr) {
   const Json r = rows(x, sql, params);
-  if (r.size() != 1 || r[0].size() != 1) throw Failure(sql + ": expected one value, got " + show(r));
+  if (r.size() != 1 || r[0].size() != 1)
+    throw Failure(sql + ": expected one value, got " + show(r));
   return r[0][0];
 }
 // A cast, for stores that must know a parameter's type (quirk `cast`: "cast({} as {})" or "{}").
@@ -42,8 +47,8 @@ inline Json echo(Context& x, const Json& v, const char* quirk) {
 // A table (id integer primary key, v text), dropped at the end.
 struct Table {
   explicit Table(Context& context) : x(context), name(context.unique + "_table") {
-    execute(x, "create table " + name + " (id " + type(x, "integer") + " primary key, v " + type(x, "text") + ")" +
-                   x.quirks.value("strict", ""));
+    execute(x, "create table " + name + " (id " + type(x, "integer") + " primary key, v " +
+                   type(x, "text") + ")" + x.quirks.value("strict", ""));
   }
   ~Table() { x.target.caller()->call("execute", {{"sql", "drop table if exists " + name}}); }
   Table(const Table&) = delete;
@@ -51,7 +56,10 @@ struct Table {
   void fill(int n) const {
     Json sets = Json::array();
     for (int i = 1; i <= n; ++i) sets.push_back({i, "v" + std::to_string(i)});
-    expect_ok(x.caller->call("execute_many", {{"sql", "insert into " + name + " (id, v) values (?, ?)"}, {"params", sets}}), "fill");
+    expect_ok(
+        x.caller->call("execute_many", {{"sql", "insert into " + name + " (id, v) values (?, ?)"},
+                                        {"params", sets}}),
+        "fill");
   }
   Context& x;
   std::string name;

@@ -18,7 +18,9 @@ struct Transaction {
     options.tx = r.id;
     options.read_only = read_only;
   }
-  Reply call(const char* verb, const Json& body = Json::object()) { return caller.call(verb, body, options); }
+  Reply call(const char* verb, const Json& body = Json::object()) {
+    return caller.call(verb, body, options);
+  }
   Reply execute(const std::string& sql, const Json& params = Json::array()) {
     const Reply r = call("execute", {{"sql", sql}, {"params", params}});
     expect_ok(r, sql.c_str());
@@ -63,7 +65,9 @@ CASE(txn_visibility, "sql.txn_visibility", "sql", V("begin", "commit"), V("trans
   expect_ok(before, "another caller");
   expect_eq(before.body.at("rows")[0][0], 0, "not seen before commit");
   expect_ok(tx.call("commit"), "commit");
-  expect_eq(other->call("query", {{"sql", "select count(*) from " + t.name}}, read).body.at("rows")[0][0], 1, "seen after");
+  expect_eq(
+      other->call("query", {{"sql", "select count(*) from " + t.name}}, read).body.at("rows")[0][0],
+      1, "seen after");
 }
 
 CASE(txn_read_only, "sql.txn_read_only", "sql", V("begin", "rollback"), V("transactions")) {
@@ -95,7 +99,8 @@ CASE(txn_isolation, "sql.txn_isolation_each", "sql", V("begin", "rollback"), V("
   expect_code(x.caller->call("begin", {{"isolation", "chaos"}}), Code::invalid, "no such level");
 }
 
-CASE(txn_savepoint, "sql.txn_savepoint", "sql", V("begin", "savepoint", "rollback_to", "release", "commit"), V("savepoints")) {
+CASE(txn_savepoint, "sql.txn_savepoint", "sql",
+     V("begin", "savepoint", "rollback_to", "release", "commit"), V("savepoints")) {
   const Table t(x);
   Transaction tx(x, *x.caller);
   tx.execute("insert into " + t.name + " (id, v) values (1, 'a')");
@@ -110,7 +115,8 @@ CASE(txn_savepoint, "sql.txn_savepoint", "sql", V("begin", "savepoint", "rollbac
   tx.call("commit");
 }
 
-CASE(txn_savepoint_name, "sql.txn_savepoint_name", "sql", V("begin", "savepoint", "rollback"), V("savepoints")) {
+CASE(txn_savepoint_name, "sql.txn_savepoint_name", "sql", V("begin", "savepoint", "rollback"),
+     V("savepoints")) {
   const Table t(x);
   Transaction tx(x, *x.caller);
   const Reply r = tx.call("savepoint", {{"name", "a\"; drop table " + t.name + "; --"}});
@@ -123,7 +129,8 @@ CASE(txn_failed_state, "sql.txn_failed_state", "sql", V("begin", "rollback"), V(
   const Table t(x);
   t.fill(1);
   Transaction tx(x, *x.caller);
-  const Reply bad = tx.call("execute", {{"sql", "insert into " + t.name + " (id, v) values (1, 'again')"}});
+  const Reply bad =
+      tx.call("execute", {{"sql", "insert into " + t.name + " (id, v) values (1, 'again')"}});
   expect_code(bad, Code::exists, "a duplicate");
   // Either the transaction goes on (the statement alone was undone), or it can only be rolled back.
   const Reply next = tx.call("query", {{"sql", "select 1"}});
@@ -160,9 +167,10 @@ CASE(txn_client_gone, "sql.txn_client_gone", "sql", V("begin"), V("transactions"
 
 CASE(batch_order, "batch.order", "sql", V("batch"), V()) {
   const Table t(x);
-  const Json items = Json::array({Json::array({"execute", {{"sql", "insert into " + t.name + " (id, v) values (1, 'a')"}}}),
-                                  Json::array({"execute", {{"sql", "update " + t.name + " set v = 'b' where id = 1"}}}),
-                                  Json::array({"query", {{"sql", "select v from " + t.name}}})});
+  const Json items = Json::array(
+      {Json::array({"execute", {{"sql", "insert into " + t.name + " (id, v) values (1, 'a')"}}}),
+       Json::array({"execute", {{"sql", "update " + t.name + " set v = 'b' where id = 1"}}}),
+       Json::array({"query", {{"sql", "select v from " + t.name}}})});
   const Reply r = x.caller->call("batch", {{"items", items}});
   expect_ok(r, "batch");
   expect_eq(r.body.size(), 3, "an answer an item");
@@ -171,12 +179,16 @@ CASE(batch_order, "batch.order", "sql", V("batch"), V()) {
 }
 
 Json insert(const Table& t, int id) {
-  return Json::array({"execute", {{"sql", "insert into " + t.name + " (id, v) values (?, 'x')"}, {"params", Json::array({id})}}});
+  return Json::array({"execute",
+                      {{"sql", "insert into " + t.name + " (id, v) values (?, 'x')"},
+                       {"params", Json::array({id})}}});
 }
 
 CASE(batch_atomic, "batch.atomic_undone", "sql", V("batch"), V()) {
   const Table t(x);
-  const Reply r = x.caller->call("batch", {{"atomic", true}, {"items", Json::array({insert(t, 1), insert(t, 1), insert(t, 2)})}});
+  const Reply r = x.caller->call(
+      "batch",
+      {{"atomic", true}, {"items", Json::array({insert(t, 1), insert(t, 1), insert(t, 2)})}});
   expect_eq(r.body.at(1)[0], static_cast<int>(Code::exists), "the one that failed");
   expect_eq(r.body.at(2)[0], static_cast<int>(Code::transaction_aborted), "the rest");
   expect_eq(scalar(x, "select count(*) from " + t.name), 0, "nothing was applied");
@@ -184,7 +196,9 @@ CASE(batch_atomic, "batch.atomic_undone", "sql", V("batch"), V()) {
 
 CASE(batch_independent, "batch.independent_goes_on", "sql", V("batch"), V()) {
   const Table t(x);
-  const Reply r = x.caller->call("batch", {{"atomic", false}, {"items", Json::array({insert(t, 1), insert(t, 1), insert(t, 2)})}});
+  const Reply r = x.caller->call(
+      "batch",
+      {{"atomic", false}, {"items", Json::array({insert(t, 1), insert(t, 1), insert(t, 2)})}});
   expect_ok(r, "batch");
   expect_eq(r.body.at(0)[0], 0, "first");
   expect_eq(r.body.at(1)[0], static_cast<int>(Code::exists), "second");
@@ -197,7 +211,8 @@ CASE(stream_fetch_many, "sql.stream_fetch_many", "sql", V("query"), V()) {
   t.fill(1000);
   Options o;
   o.fetch = 100;
-  const Reply r = x.caller->call("query", {{"sql", "select id, v from " + t.name + " order by id"}}, o);
+  const Reply r =
+      x.caller->call("query", {{"sql", "select id, v from " + t.name + " order by id"}}, o);
   expect_ok(r, "query");
   expect(r.parts.size() >= 9, "it came in parts: " + std::to_string(r.parts.size()));
   expect(!r.parts[0].at("columns").is_null(), "the first part carries the columns");
@@ -213,8 +228,9 @@ CASE(stream_fetch_many, "sql.stream_fetch_many", "sql", V("query"), V()) {
 }
 
 CASE(stream_too_large, "sql.result_too_large", "sql", V("query"), V("recursive")) {
-  const std::string sql = "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300000) "
-                          "select i, 'some text that takes room in the reply' from n";
+  const std::string sql =
+      "with recursive n(i) as (select 1 union all select i + 1 from n where i < 300000) "
+      "select i, 'some text that takes room in the reply' from n";
   const Reply r = x.caller->call("query", {{"sql", sql}});
   expect_code(r, Code::too_large, "a result above reply_max");
   expect(r.message.find("fetch") != std::string::npos, "the message says what to do: " + r.message);
@@ -225,7 +241,11 @@ CASE(stream_1m, "sql.stream_1M_rows", "sql", V("query"), V("recursive")) {
   Options o;
   o.fetch = 5000;
   o.timeout_ms = 60'000;
-  auto running = x.caller->start("query", {{"sql", "with recursive n(i) as (select 1 union all select i + 1 from n where i < 1000000) select i from n"}}, o);
+  auto running = x.caller->start("query",
+                                 {{"sql",
+                                   "with recursive n(i) as (select 1 union all select i + 1 from n "
+                                   "where i < 1000000) select i from n"}},
+                                 o);
   std::int64_t next = 1;
   auto take = [&](const Json& body) {
     if (!body.is_object() || !body.contains("rows") || body["rows"].is_null()) return;
@@ -242,7 +262,11 @@ CASE(stream_1m, "sql.stream_1M_rows", "sql", V("query"), V("recursive")) {
 CASE(stream_cancel, "sql.stream_cancel_midway", "sql", V("query"), V("recursive")) {
   Options o;
   o.fetch = 10;
-  auto running = x.caller->start("query", {{"sql", "with recursive n(i) as (select 1 union all select i + 1 from n where i < 100000000) select i from n"}}, o);
+  auto running = x.caller->start("query",
+                                 {{"sql",
+                                   "with recursive n(i) as (select 1 union all select i + 1 from n "
+                                   "where i < 100000000) select i from n"}},
+                                 o);
   expect(running->part().has_value(), "a first part");
   running->cancel();
   const Reply r = running->wait();
@@ -254,7 +278,8 @@ CASE(two_streams, "sql.two_streams_one_caller", "sql", V("query"), V("recursive"
   Options o;
   o.fetch = 7;
   auto sql = [](int from) {
-    return Json{{"sql", "with recursive n(i) as (select " + std::to_string(from) + " union all select i + 1 from n where i < " +
+    return Json{{"sql", "with recursive n(i) as (select " + std::to_string(from) +
+                            " union all select i + 1 from n where i < " +
                             std::to_string(from + 99) + ") select i from n"}};
   };
   auto a = x.caller->start("query", sql(1), o), b = x.caller->start("query", sql(1000), o);
@@ -278,7 +303,11 @@ CASE(cancel_sleep, "sql.cancel_sleep", "sql", V("query"), V("recursive", "cancel
   const auto begun = std::chrono::steady_clock::now();
   Options o;
   o.timeout_ms = 30'000;
-  auto running = x.caller->start("query", {{"sql", "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"}}, o);
+  auto running = x.caller->start(
+      "query",
+      {{"sql",
+        "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"}},
+      o);
   std::this_thread::sleep_for(std::chrono::milliseconds(50));
   running->cancel();
   const Reply r = running->wait();
@@ -291,17 +320,26 @@ CASE(statement_timeout, "sql.statement_timeout", "sql", V("query"), V("recursive
   const auto begun = std::chrono::steady_clock::now();
   Options o;
   o.timeout_ms = 200;
-  const Reply r = x.caller->call("query", {{"sql", "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"}}, o);
+  const Reply r = x.caller->call(
+      "query",
+      {{"sql",
+        "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"}},
+      o);
   expect_code(r, Code::deadline, "the deadline");
   expect(std::chrono::steady_clock::now() - begun < std::chrono::seconds(3), "in time");
   expect_eq(scalar(x, "select 1"), 1, "the connection goes on");
 }
 
-CASE(write_timeout_undone, "sql.write_timeout_undone", "sql", V("execute"), V("recursive", "cancel")) {
+CASE(write_timeout_undone, "sql.write_timeout_undone", "sql", V("execute"),
+     V("recursive", "cancel")) {
   const Table t(x);
   Options o;
   o.timeout_ms = 200;
-  const Reply r = x.caller->call("execute", {{"sql", "insert into " + t.name + " (id, v) with recursive n(i) as (select 1 union all select i + 1 from n) select i, 'v' from n"}}, o);
+  const Reply r = x.caller->call("execute",
+                                 {{"sql", "insert into " + t.name +
+                                              " (id, v) with recursive n(i) as (select 1 union all "
+                                              "select i + 1 from n) select i, 'v' from n"}},
+                                 o);
   expect_code(r, Code::deadline, "the deadline");
   expect_eq(scalar(x, "select count(*) from " + t.name), 0, "and nothing of it is there");
   if (r.outcome != Outcome::unknown) expect_outcome(r, Outcome::rolled_back, "and it says so");
@@ -315,7 +353,8 @@ CASE(copy_in, "sql.copy_in", "sql", V("copy_in"), V("copy")) {
     for (int i = 0; i < 100; ++i) piece.push_back({p * 100 + i, "v"});
     pieces.push_back(piece);
   }
-  const Reply r = x.caller->upload("copy_in", {{"table", t.name}, {"columns", {"id", "v"}}}, pieces, {});
+  const Reply r =
+      x.caller->upload("copy_in", {{"table", t.name}, {"columns", {"id", "v"}}}, pieces, {});
   expect_ok(r, "copy_in");
   expect_eq(r.rows_affected.value_or(-1), 1000, "rows_affected");
   expect_eq(scalar(x, "select count(*) from " + t.name), 1000, "loaded");
@@ -323,19 +362,23 @@ CASE(copy_in, "sql.copy_in", "sql", V("copy_in"), V("copy")) {
 
 CASE(copy_error, "sql.copy_error_midway", "sql", V("copy_in"), V("copy")) {
   const Table t(x);
-  const std::vector<Json> pieces = {Json::array({Json::array({1, "a"})}), Json::array({Json::array({1, "again"})}),
+  const std::vector<Json> pieces = {Json::array({Json::array({1, "a"})}),
+                                    Json::array({Json::array({1, "again"})}),
                                     Json::array({Json::array({2, "b"})})};
-  const Reply r = x.caller->upload("copy_in", {{"table", t.name}, {"columns", {"id", "v"}}}, pieces, {});
+  const Reply r =
+      x.caller->upload("copy_in", {{"table", t.name}, {"columns", {"id", "v"}}}, pieces, {});
   expect_code(r, Code::exists, "a duplicate midway");
   expect_eq(scalar(x, "select count(*) from " + t.name), 0, "all rows or none");
-  const Reply width = x.caller->upload("copy_in", {{"table", t.name}, {"columns", {"id", "v"}}}, {Json::array({Json::array({1})})}, {});
+  const Reply width = x.caller->upload("copy_in", {{"table", t.name}, {"columns", {"id", "v"}}},
+                                       {Json::array({Json::array({1})})}, {});
   expect_code(width, Code::invalid, "a row of another width");
   expect_eq(scalar(x, "select count(*) from " + t.name), 0, "nothing");
 }
 
 CASE(copy_aborted, "sql.copy_aborted", "sql", V("copy_in"), V("copy")) {
   const Table t(x);
-  const Reply r = x.caller->upload("copy_in", {{"table", t.name}}, {Json::array({Json::array({1, "a"})})}, {}, true);
+  const Reply r = x.caller->upload("copy_in", {{"table", t.name}},
+                                   {Json::array({Json::array({1, "a"})})}, {}, true);
   expect(!r.ok(), "an upload that ends without `last`");
   expect_eq(scalar(x, "select count(*) from " + t.name), 0, "undone");
 }
@@ -349,7 +392,8 @@ CASE(copy_out, "sql.copy_out", "sql", V("copy_out"), V("copy")) {
   const Reply r = x.caller->call("copy_out", {{"table", t.name}}, o);
   expect_ok(r, "copy_out");
   for (const Json& p : r.parts) n += p.at("rows").size();
-  if (r.body.is_object() && r.body.contains("rows") && r.body["rows"].is_array()) n += r.body["rows"].size();
+  if (r.body.is_object() && r.body.contains("rows") && r.body["rows"].is_array())
+    n += r.body["rows"].size();
   expect_eq(n, 500, "rows");
 }
 
@@ -358,7 +402,8 @@ CASE(replay_once, "idem.replay_once", "sql", V("execute"), V("idempotency")) {
   Options o;
   o.key = x.unique + "-key";
   const Json body = {{"sql", "insert into " + t.name + " (id, v) values (1, 'a')"}};
-  const Reply first = x.caller->call("execute", body, o), second = x.caller->call("execute", body, o);
+  const Reply first = x.caller->call("execute", body, o),
+              second = x.caller->call("execute", body, o);
   expect_ok(first, "first");
   expect_ok(second, "again");
   expect(!first.replayed && second.replayed, "the second is a recorded reply");
@@ -375,9 +420,14 @@ CASE(outcome_truth, "outcome.truth", "sql", V("execute"), V()) {
   auto other = x.target.caller();
   for (int i = 0; i < 60; ++i) {
     const int id = i % 3 == 0 ? 1 : i;
-    const Reply r = x.caller->call("execute", {{"sql", "insert into " + t.name + " (id, v) values (?, ?)"}, {"params", {id, std::to_string(i)}}});
-    const Reply seen = other->call("query", {{"sql", "select count(*) from " + t.name + " where v = ?"}, {"params", {std::to_string(i)}}});
-    expect_eq(seen.body.at("rows")[0][0], r.outcome == Outcome::applied ? 1 : 0, "what the outcome says");
+    const Reply r =
+        x.caller->call("execute", {{"sql", "insert into " + t.name + " (id, v) values (?, ?)"},
+                                   {"params", {id, std::to_string(i)}}});
+    const Reply seen =
+        other->call("query", {{"sql", "select count(*) from " + t.name + " where v = ?"},
+                              {"params", {std::to_string(i)}}});
+    expect_eq(seen.body.at("rows")[0][0], r.outcome == Outcome::applied ? 1 : 0,
+              "what the outcome says");
   }
 }
 
@@ -394,20 +444,26 @@ CASE(rollback_elsewhere, "group.rollback_elsewhere", "sql", V("execute"), V()) {
         const int id = w * 1000 + i + 10;
         const std::string odd = x.quirks.value("insert_or_rollback", "");
         if (w % 4 == 1) {
-          const std::string sql = odd.empty() ? "insert into " + t.name + " (id, v) values (1, 'dup')"
-                                              : odd + " into " + t.name + " (id, v) values (1, 'dup')";
+          const std::string sql = odd.empty()
+                                      ? "insert into " + t.name + " (id, v) values (1, 'dup')"
+                                      : odd + " into " + t.name + " (id, v) values (1, 'dup')";
           const Reply r = caller->call("execute", {{"sql", sql}});
           if (r.ok()) ++acknowledged;
           continue;
         }
-        const Reply r = caller->call("execute", {{"sql", "insert into " + t.name + " (id, v) values (?, 'w')"}, {"params", Json::array({id})}});
-        if (r.ok()) ++acknowledged;
-        else if (r.outcome == Outcome::applied) ++lied;
+        const Reply r =
+            caller->call("execute", {{"sql", "insert into " + t.name + " (id, v) values (?, 'w')"},
+                                     {"params", Json::array({id})}});
+        if (r.ok())
+          ++acknowledged;
+        else if (r.outcome == Outcome::applied)
+          ++lied;
       }
     });
   for (auto& w : writers) w.join();
   expect_eq(lied.load(), 0, "an error with outcome applied");
-  expect_eq(scalar(x, "select count(*) from " + t.name), acknowledged.load(), "rows are the acknowledged writes");
+  expect_eq(scalar(x, "select count(*) from " + t.name), acknowledged.load(),
+            "rows are the acknowledged writes");
 }
 
 CASE(reply_matching, "conc.reply_matching", "sql", V("query"), V()) {
@@ -417,7 +473,8 @@ CASE(reply_matching, "conc.reply_matching", "sql", V("query"), V()) {
     callers.emplace_back([&, c] {
       auto caller = x.target.caller();
       for (int i = 0; i < 100; ++i) {
-        const Reply r = caller->call("query", {{"sql", "select " + cast(x, "?", "integer")}, {"params", Json::array({c * 1000 + i})}});
+        const Reply r = caller->call("query", {{"sql", "select " + cast(x, "?", "integer")},
+                                               {"params", Json::array({c * 1000 + i})}});
         if (!r.ok() || r.body.at("rows")[0][0] != c * 1000 + i) ++wrong;
       }
     });
@@ -441,7 +498,11 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
       unsigned seed = static_cast<unsigned>(c) * 7919u + 1;
       for (int i = 0; i < 50; ++i) {
         seed = seed * 1664525u + 1013904223u;
-        auto running = caller->start("query", {{"sql", "with recursive n(i) as (select 1 union all select i + 1 from n where i < 200000) select count(*) from n"}}, {});
+        auto running = caller->start("query",
+                                     {{"sql",
+                                       "with recursive n(i) as (select 1 union all select i + 1 "
+                                       "from n where i < 200000) select count(*) from n"}},
+                                     {});
         std::this_thread::sleep_for(std::chrono::microseconds(seed >> 20));
         running->cancel();
         const Reply r = running->wait();
@@ -457,7 +518,8 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
 CASE(two_deferred, "sql.deferred_constraint", "sql", V("execute"), V("deferred_constraints")) {
   const Table t(x);
   const std::string child = x.unique + "_d";
-  execute(x, "create table " + child + " (p " + type(x, "integer") + " references " + t.name + "(id) deferrable initially deferred)");
+  execute(x, "create table " + child + " (p " + type(x, "integer") + " references " + t.name +
+                 "(id) deferrable initially deferred)");
   const Reply r = x.caller->call("execute", {{"sql", "insert into " + child + " values (77)"}});
   expect_code(r, Code::constraint, "a deferred constraint fails its own statement");
   expect_eq(scalar(x, "select count(*) from " + child), 0, "nothing");

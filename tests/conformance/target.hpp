@@ -1,7 +1,8 @@
 // Target is what a conformance case runs against: a plugin on the bare ABI, or a store behind a
 // running gateway. A case sees verbs, bodies and truthful replies, and cannot tell the two apart.
 //
-// Owner:   the runner. Threads: a Target makes callers from any thread; a Caller is one caller's and
+// Owner:   the runner. Threads: a Target makes callers from any thread; a Caller is one caller's
+// and
 //          is used by one thread, except where a case says otherwise (Running::cancel).
 #pragma once
 #include <cstdint>
@@ -87,10 +88,10 @@ class Target {
 };
 
 struct BareOptions {
-  std::string plugin;     // path of the .so
+  std::string plugin;  // path of the .so
   std::string kind;
-  Json options;           // the store's options
-  Json statements;        // the catalogue of named statements
+  Json options;     // the store's options
+  Json statements;  // the catalogue of named statements
   std::string state_dir;
   std::string endpoint;
   std::string account, password;

@@ -1,9 +1,10 @@
 // Door: the configuration. Whatever the text, the answer is a Config that shows itself as TOML and
 // is taken again with the same values, or at least one fault with a place.
+#include "daemon/config/config.hpp"
+
 #include <cstdlib>
 #include <string_view>
 
-#include "daemon/config/config.hpp"
 #include "tests/unit/config/schema.hpp"
 
 using namespace headgate::config;

@@ -63,13 +63,16 @@ void put(std::int64_t what, const Value& spec, Value document) {
       Update(spec).apply(document, {.position = 0, .inserting = true, .now_ms = 1});
       round_trips(document);
       break;
-    case 2: round_trips(Projection(Projection::Form::find, spec).apply(std::move(document))); break;
+    case 2:
+      round_trips(Projection(Projection::Form::find, spec).apply(std::move(document)));
+      break;
     case 3: {
       const auto feed = [&](const Pipeline::Push& push) { push(document); };
       Pipeline(spec).run(false, feed, [](Value v) { return round_trips(v), true; }, {});
       break;
     }
-    default: sort_key(document, read_sort(spec));
+    default:
+      sort_key(document, read_sort(spec));
   }
 }
 

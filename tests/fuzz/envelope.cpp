@@ -1,9 +1,9 @@
 // Door: every frame that a peer can send, both ways, and the meta of replies. What is accepted must
 // be within the limits, and encode again to a frame that decodes to the same bytes.
+#include "proto/envelope.hpp"
+
 #include <cstdlib>
 #include <string>
-
-#include "proto/envelope.hpp"
 
 using namespace headgate::proto;
 
@@ -13,8 +13,8 @@ void must(bool b) {
 }
 
 bool inside(Bytes whole, Bytes part) {
-  return part.empty() || (part.data() >= whole.data() &&
-                          part.data() + part.size() <= whole.data() + whole.size());
+  return part.empty() ||
+         (part.data() >= whole.data() && part.data() + part.size() <= whole.data() + whole.size());
 }
 
 void again(const Message& m, From from) {

@@ -46,14 +46,22 @@ Input mutated(Input in, std::mt19937_64& random) {
     if (in.empty()) in.push_back(0);
     const std::size_t at = below(in.size());
     switch (below(5)) {
-      case 0: in[at] ^= static_cast<std::uint8_t>(1u << below(8)); break;
-      case 1: in[at] = static_cast<std::uint8_t>(random()); break;
-      case 2: in.erase(in.begin() + static_cast<std::ptrdiff_t>(at)); break;
+      case 0:
+        in[at] ^= static_cast<std::uint8_t>(1u << below(8));
+        break;
+      case 1:
+        in[at] = static_cast<std::uint8_t>(random());
+        break;
+      case 2:
+        in.erase(in.begin() + static_cast<std::ptrdiff_t>(at));
+        break;
       case 3:
         in.insert(in.begin() + static_cast<std::ptrdiff_t>(at),
                   static_cast<std::uint8_t>(random()));
         break;
-      default: in.resize(at); break;
+      default:
+        in.resize(at);
+        break;
     }
   }
   return in;

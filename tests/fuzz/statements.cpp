@@ -1,9 +1,9 @@
 // Door: the catalogue of named statements. Names stay unique, texts are never blank.
+#include "daemon/config/statements.hpp"
+
 #include <cstdlib>
 #include <set>
 #include <string_view>
-
-#include "daemon/config/statements.hpp"
 
 using namespace headgate::config;
 

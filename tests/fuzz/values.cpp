@@ -1,9 +1,9 @@
 // Door: the ext types and their texts. A value that is read is written back byte for byte (a
 // timestamp: to the same value), and its text is parsed back to it.
+#include "proto/values.hpp"
+
 #include <cstdlib>
 #include <string>
-
-#include "proto/values.hpp"
 
 using namespace headgate::proto;
 

@@ -40,7 +40,8 @@ Buffer bytes(const json& v) {
   for (const json& piece : v["hex_repeat"]) {
     const Buffer once = unhex(piece[0]);
     const std::size_t times = piece[1];
-    if (once.size() == 1) out.resize(out.size() + times, once[0]);
+    if (once.size() == 1)
+      out.resize(out.size() + times, once[0]);
     else
       for (std::size_t n = 0; n < times; ++n) out.insert(out.end(), once.begin(), once.end());
   }
@@ -51,17 +52,24 @@ Buffer bytes(const json& v) {
 json readable(Cursor& c) {
   const Item it = c.next();
   switch (it.type) {
-    case Type::nil: return nullptr;
-    case Type::boolean: return it.boolean;
-    case Type::uint: return it.uint;
-    case Type::sint: return it.sint;
+    case Type::nil:
+      return nullptr;
+    case Type::boolean:
+      return it.boolean;
+    case Type::uint:
+      return it.uint;
+    case Type::sint:
+      return it.sint;
     case Type::float32:
     case Type::float64:
       if (std::isfinite(it.real)) return it.real;
       return {{"$float", std::isnan(it.real) ? "nan" : it.real > 0 ? "inf" : "-inf"}};
-    case Type::str: return std::string(text_of(it.bytes));
-    case Type::bin: return {{"$bin", hex(it.bytes)}};
-    case Type::ext: return {{"$ext", {it.ext, hex(it.bytes)}}};
+    case Type::str:
+      return std::string(text_of(it.bytes));
+    case Type::bin:
+      return {{"$bin", hex(it.bytes)}};
+    case Type::ext:
+      return {{"$ext", {it.ext, hex(it.bytes)}}};
     case Type::array: {
       json a = json::array();
       for (std::uint32_t i = 0; i < it.count; ++i) a.push_back(readable(c));
@@ -80,7 +88,8 @@ json readable(Cursor& c) {
       if (strings) return object;
       return {{"$map", pairs}};
     }
-    case Type::invalid: break;
+    case Type::invalid:
+      break;
   }
   ADD_FAILURE() << "unreadable value";
   return nullptr;
@@ -113,19 +122,27 @@ json options(const Options& o, const json& given) {
 }
 
 json limits(const Limits& l) {
-  return {{"message_max", l.message_max},       {"reply_max", l.reply_max},
-          {"part_max", l.part_max},             {"depth_max", l.depth_max},
-          {"elements_max", l.elements_max},     {"timeout_ms_max", l.timeout_ms_max},
-          {"credit_max", l.credit_max},         {"fetch_max", l.fetch_max},
+  return {{"message_max", l.message_max},
+          {"reply_max", l.reply_max},
+          {"part_max", l.part_max},
+          {"depth_max", l.depth_max},
+          {"elements_max", l.elements_max},
+          {"timeout_ms_max", l.timeout_ms_max},
+          {"credit_max", l.credit_max},
+          {"fetch_max", l.fetch_max},
           {"calls_per_peer_max", l.calls_per_peer_max}};
 }
 
 struct Shown {
   const json& wanted;
   json operator()(const Hello& f) const {
-    return {{"type", "hello"}, {"id", f.id}, {"name", std::string(f.name)},
-            {"version", std::string(f.version)}, {"proto_min", f.proto_min},
-            {"proto_max", f.proto_max}, {"pongs", f.pongs}};
+    return {{"type", "hello"},
+            {"id", f.id},
+            {"name", std::string(f.name)},
+            {"version", std::string(f.version)},
+            {"proto_min", f.proto_min},
+            {"proto_max", f.proto_max},
+            {"pongs", f.pongs}};
   }
   json operator()(const Welcome& f) const {
     json stores = json::array();
@@ -140,8 +157,12 @@ struct Shown {
     for (const auto& [key, value] : wanted["limits"].items())
       if (known.contains(key)) known[key] = value;
     EXPECT_EQ(limits(f.limits), known);
-    return {{"type", "welcome"}, {"id", f.id}, {"version", f.version}, {"limits", wanted["limits"]},
-            {"heartbeat_ms", f.heartbeat_ms}, {"stores", stores}};
+    return {{"type", "welcome"},
+            {"id", f.id},
+            {"version", f.version},
+            {"limits", wanted["limits"]},
+            {"heartbeat_ms", f.heartbeat_ms},
+            {"stores", stores}};
   }
   json operator()(const Request& f) const {
     return {{"type", "request"},
@@ -153,7 +174,10 @@ struct Shown {
             {"body", body(f.body, wanted["body"])}};
   }
   json operator()(const Data& f) const {
-    return {{"type", "data"}, {"id", f.id}, {"seq", f.seq}, {"last", f.last},
+    return {{"type", "data"},
+            {"id", f.id},
+            {"seq", f.seq},
+            {"last", f.last},
             {"body", body(f.body, wanted["body"])}};
   }
   json operator()(const Part& f) const {
@@ -161,8 +185,11 @@ struct Shown {
   }
   json operator()(const Reply& f) const {
     EXPECT_TRUE(decode_meta(f.meta).has_value());
-    return {{"type", "reply"}, {"id", f.id}, {"code", std::string(name(f.code))},
-            {"meta", body(f.meta, wanted["meta"])}, {"body", body(f.body, wanted["body"])}};
+    return {{"type", "reply"},
+            {"id", f.id},
+            {"code", std::string(name(f.code))},
+            {"meta", body(f.meta, wanted["meta"])},
+            {"body", body(f.body, wanted["body"])}};
   }
   json operator()(const Credit& f) const {
     return {{"type", "credit"}, {"id", f.id}, {"seq", f.seq}};
@@ -179,13 +206,20 @@ Limits limits_of(const json& v) {
   Limits l;
   if (!v.contains("limits")) return l;
   for (const auto& [key, value] : v["limits"].items()) {
-    if (key == "message_max") l.message_max = value;
-    else if (key == "depth_max") l.depth_max = value;
-    else if (key == "elements_max") l.elements_max = value;
-    else if (key == "timeout_ms_max") l.timeout_ms_max = value;
-    else if (key == "credit_max") l.credit_max = value;
-    else if (key == "fetch_max") l.fetch_max = value;
-    else ADD_FAILURE() << "limit " << key;
+    if (key == "message_max")
+      l.message_max = value;
+    else if (key == "depth_max")
+      l.depth_max = value;
+    else if (key == "elements_max")
+      l.elements_max = value;
+    else if (key == "timeout_ms_max")
+      l.timeout_ms_max = value;
+    else if (key == "credit_max")
+      l.credit_max = value;
+    else if (key == "fetch_max")
+      l.fetch_max = value;
+    else
+      ADD_FAILURE() << "limit " << key;
   }
   return l;
 }
@@ -256,12 +290,19 @@ TEST_P(Frames, EncodeAgain) {
 }
 
 json shown(const Meta& m) {
-  json j = {{"outcome", static_cast<int>(m.outcome)}, {"attempts", m.attempts},
-            {"retryable", m.retryable}, {"retry_after_ms", m.retry_after_ms},
-            {"sqlstate", std::string(m.sqlstate)}, {"vendor_code", m.vendor_code},
-            {"message", std::string(m.message)}, {"store", std::string(m.store)},
-            {"replayed", m.replayed}, {"replicated", m.replicated}, {"queue_us", m.queue_us},
-            {"store_us", m.store_us}, {"omitted", m.omitted}};
+  json j = {{"outcome", static_cast<int>(m.outcome)},
+            {"attempts", m.attempts},
+            {"retryable", m.retryable},
+            {"retry_after_ms", m.retry_after_ms},
+            {"sqlstate", std::string(m.sqlstate)},
+            {"vendor_code", m.vendor_code},
+            {"message", std::string(m.message)},
+            {"store", std::string(m.store)},
+            {"replayed", m.replayed},
+            {"replicated", m.replicated},
+            {"queue_us", m.queue_us},
+            {"store_us", m.store_us},
+            {"omitted", m.omitted}};
   if (m.rows_affected) j["rows_affected"] = *m.rows_affected;
   if (m.last_id) j["last_id"] = *m.last_id;
   if (!m.detail.empty()) j["detail"] = body(m.detail, nullptr);

@@ -47,8 +47,9 @@ void read_keys(const std::string& file, Address* a) {
     if (const auto v = value_of(line, "secret"); !v.empty()) a->secret_key = v;
   }
   if (!is_key(a->public_key) || !is_key(a->secret_key))
-    refuse(file + " is no key file: it needs the lines public = \"...\" and secret = \"...\" of 40"
-                  " characters (see headgate keygen)");
+    refuse(file +
+           " is no key file: it needs the lines public = \"...\" and secret = \"...\" of 40"
+           " characters (see headgate keygen)");
 }
 
 bool tcp_shape(std::string_view endpoint) {

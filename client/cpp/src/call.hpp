@@ -42,11 +42,11 @@ struct Call {
   Session* session = nullptr;  // where it was sent; null: nowhere yet
   Clock::time_point submitted{};
   Clock::time_point expires = Clock::time_point::max();  // this side's deadline
-  bool handed = false;           // the frame was given to the socket
-  bool turn = false;             // of its transaction
-  std::uint32_t moved = 0;       // how often it went to another address
-  std::uint64_t parts_seen = 0;  // stream: highest part that came
-  bool last_sent = false;        // upload
+  bool handed = false;                                   // the frame was given to the socket
+  bool turn = false;                                     // of its transaction
+  std::uint32_t moved = 0;                               // how often it went to another address
+  std::uint64_t parts_seen = 0;                          // stream: highest part that came
+  bool last_sent = false;                                // upload
   Callback callback;
   std::optional<std::promise<Reply>> promise;
 

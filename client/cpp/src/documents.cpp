@@ -12,13 +12,11 @@ Documents Documents::with(CallOptions o) const {
 Reply Documents::call(std::string_view verb, std::vector<std::uint8_t> body) const {
   CallOptions o = options_;
   o.fetch = 0;
-  return engine_->run(
-      engine_->make(detail::Call::Kind::plain, store_, verb, std::move(body), o));
+  return engine_->run(engine_->make(detail::Call::Kind::plain, store_, verb, std::move(body), o));
 }
 
 Stream Documents::stream_of(std::string_view verb, std::vector<std::uint8_t> body) const {
-  auto call =
-      engine_->make(detail::Call::Kind::stream, store_, verb, std::move(body), options_);
+  auto call = engine_->make(detail::Call::Kind::stream, store_, verb, std::move(body), options_);
   engine_->submit(call);
   return Stream(std::move(call));
 }
@@ -53,8 +51,8 @@ UpdateResult Documents::updated(std::string_view verb, std::vector<std::uint8_t>
 
 // Its write errors come with the first one's code and the body all the same.
 InsertManyResult Documents::inserted(std::vector<std::uint8_t> body) const {
-  auto pending = engine_->make(detail::Call::Kind::plain, store_, "insert_many", std::move(body),
-                               options_);
+  auto pending =
+      engine_->make(detail::Call::Kind::plain, store_, "insert_many", std::move(body), options_);
   engine_->submit(pending);
   const Reply r = Pending(pending).wait();
   const Value v = Value::parse(r.body());

@@ -204,8 +204,12 @@ bool Engine::take_commands() {
   }
   for (const Command& c : now) {
     switch (c.what) {
-      case Command::Do::submit: admit(c.call); break;
-      case Command::Do::cancel: stop(c.call); break;
+      case Command::Do::submit:
+        admit(c.call);
+        break;
+      case Command::Do::cancel:
+        stop(c.call);
+        break;
       case Command::Do::forget:
         if (!alive(c.call)) break;
         c.call->window = 0;
@@ -217,7 +221,9 @@ bool Engine::take_commands() {
             encode(w, proto::Credit{c.call->id, c.seq});
           });
         break;
-      case Command::Do::data: upload_piece(c); break;
+      case Command::Do::data:
+        upload_piece(c);
+        break;
     }
   }
   return !stopping;

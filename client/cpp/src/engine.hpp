@@ -146,8 +146,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   Session* current_ = nullptr;  // takes new work, or is being opened for it
   bool wanted_ = true;          // a session is to be opened though no call waits (the first one)
   std::size_t next_address_ = 0;
-  std::size_t tried_ = 0;  // addresses that failed in this round
-  Failure failure_;        // of the last one
+  std::size_t tried_ = 0;           // addresses that failed in this round
+  Failure failure_;                 // of the last one
   Clock::time_point not_before_{};  // of the next round
   std::chrono::milliseconds pause_{50};
   std::uint64_t serial_ = 0;

@@ -46,8 +46,8 @@ void Engine::ensure_session(Clock::time_point now) {
     const std::lock_guard lock(mutex_);
     id = ++last_id_;
   }
-  sessions_.push_back(std::make_unique<Session>(context_, addresses_[index], index, id,
-                                                options_.name, ++serial_));
+  sessions_.push_back(
+      std::make_unique<Session>(context_, addresses_[index], index, id, options_.name, ++serial_));
   current_ = sessions_.back().get();
 }
 
@@ -117,8 +117,10 @@ void Engine::lost(Session* s) {
     return;
   }
   // A refusal says more than an address where nobody listens.
-  if (s->refused.has_value()) failure_ = {*s->refused, where};
-  else if (failure_.code == Code::unavailable) failure_ = {Code::unavailable, where};
+  if (s->refused.has_value())
+    failure_ = {*s->refused, where};
+  else if (failure_.code == Code::unavailable)
+    failure_ = {Code::unavailable, where};
   if (++tried_ >= addresses_.size()) give_up_waiting();
 }
 

@@ -45,8 +45,7 @@ Value KeyValue::request(std::string_view verb, const Doc& body) const {
 }
 
 template <class T>
-T KeyValue::field(std::string_view verb, const Doc& body, std::string_view key,
-                  Millis wait) const {
+T KeyValue::field(std::string_view verb, const Doc& body, std::string_view key, Millis wait) const {
   const Reply r = call(verb, body, wait);
   const msgpack::object_handle h = detail::parse(r.body());
   return detail::field_as<T>(h.get(), key);
@@ -132,8 +131,7 @@ ScanPage KeyValue::scan(std::string_view by, Bytes what, const std::optional<std
   const Value v = request("scan", d);
   ScanPage p;
   p.keys = v["keys"].as<Strings>();
-  if (!v["values"].is_nil())
-    p.values = v["values"].as<std::vector<std::optional<std::string>>>();
+  if (!v["values"].is_nil()) p.values = v["values"].as<std::vector<std::optional<std::string>>>();
   p.cursor = v["cursor"].as<std::optional<std::string>>();
   return p;
 }
@@ -151,8 +149,10 @@ std::int64_t KeyValue::delete_prefix(Bytes prefix) const {
 bool KeyValue::compare_and_set(Bytes key, const std::optional<std::string>& expected, Bytes value,
                                std::optional<Millis> ttl) const {
   Doc d("key", bin(key), "value", bin(value));
-  if (expected.has_value()) d.add("expected", bin(*expected));
-  else d.add("expected", msgpack::type::nil_t());
+  if (expected.has_value())
+    d.add("expected", bin(*expected));
+  else
+    d.add("expected", msgpack::type::nil_t());
   add_ttl(&d, ttl);
   return field<bool>("compare_and_set", d, "set");
 }
@@ -198,16 +198,16 @@ std::int64_t KeyValue::lrem(Bytes key, std::int64_t count, Bytes value) const {
 std::optional<std::string> KeyValue::lmove(Bytes source, Bytes destination, std::string_view from,
                                            std::string_view to) const {
   return field<std::optional<std::string>>(
-      "lmove",
-      Doc("source", bin(source), "destination", bin(destination), "from", from, "to", to), "value");
+      "lmove", Doc("source", bin(source), "destination", bin(destination), "from", from, "to", to),
+      "value");
 }
 std::optional<std::string> KeyValue::blmove(Bytes source, Bytes destination, std::string_view from,
                                             std::string_view to, Millis wait) const {
-  return field<std::optional<std::string>>("blmove",
-                                           Doc("source", bin(source), "destination",
-                                               bin(destination), "from", from, "to", to, "wait_ms",
-                                               wait.count()),
-                                           "value", wait);
+  return field<std::optional<std::string>>(
+      "blmove",
+      Doc("source", bin(source), "destination", bin(destination), "from", from, "to", to, "wait_ms",
+          wait.count()),
+      "value", wait);
 }
 
 std::optional<std::pair<std::string, std::string>> KeyValue::pop(std::string_view verb,
@@ -273,8 +273,7 @@ KeyValue::Scores KeyValue::zrange(Bytes key, std::int64_t start, std::int64_t st
   return field<Scores>("zrange", d, "members");
 }
 
-std::optional<std::int64_t> KeyValue::lock(Bytes name, Bytes owner, Millis ttl,
-                                           Millis wait) const {
+std::optional<std::int64_t> KeyValue::lock(Bytes name, Bytes owner, Millis ttl, Millis wait) const {
   Doc d("name", bin(name), "owner", bin(owner), "ttl_ms", ttl.count());
   if (wait.count() > 0) d.add("wait_ms", wait.count());
   const Reply r = call("lock", d, wait);

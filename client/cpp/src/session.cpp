@@ -20,14 +20,16 @@ bool set(void* socket, int option, const std::string& value) {
 
 std::string why(std::uint16_t event, std::uint32_t value) {
   switch (event) {
-    case ZMQ_EVENT_DISCONNECTED: return "the connection was lost";
+    case ZMQ_EVENT_DISCONNECTED:
+      return "the connection was lost";
     case ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL:
       return std::string("the handshake failed: ") + zmq_strerror(static_cast<int>(value));
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
       return "the handshake failed: no gateway speaks there";
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
       return "the gateway does not know this key (ZAP status " + std::to_string(value) + ")";
-    default: return "nobody listens there";
+    default:
+      return "nobody listens there";
   }
 }
 
@@ -54,11 +56,10 @@ void Session::setup(void* context, std::string_view name, std::uint64_t serial) 
          set(socket_, ZMQ_CURVE_PUBLICKEY, address_.public_key) &&
          set(socket_, ZMQ_CURVE_SECRETKEY, address_.secret_key);
   const std::string inproc = "inproc://headgate-monitor-" + std::to_string(serial);
-  ok = ok && zmq_socket_monitor(socket_, inproc.c_str(),
-                                ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
-                                    ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
-                                    ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
-                                    ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == 0;
+  ok = ok && zmq_socket_monitor(
+                 socket_, inproc.c_str(),
+                 ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |
+                     ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) == 0;
   if (ok) {
     monitor_ = zmq_socket(context, ZMQ_PAIR);
     ok = monitor_ != nullptr && set(monitor_, ZMQ_LINGER, 0) &&

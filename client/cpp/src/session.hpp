@@ -48,11 +48,11 @@ class Session {
   proto::Limits limits;
   std::chrono::milliseconds heartbeat{proto::kHeartbeatMs};
   Clock::time_point opened = Clock::now();
-  Clock::time_point heard = Clock::now();                 // anything came
+  Clock::time_point heard = Clock::now();                     // anything came
   Clock::time_point silence_ends = Clock::time_point::max();  // a ping is out: answered by then
-  std::optional<Code> refused;                            // hello was answered with this
+  std::optional<Code> refused;                                // hello was answered with this
   bool monitor_speaks = true;
-  std::size_t calls = 0;                                  // handed over and not answered
+  std::size_t calls = 0;  // handed over and not answered
 
  private:
   void setup(void* context, std::string_view name, std::uint64_t serial);

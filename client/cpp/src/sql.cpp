@@ -26,13 +26,11 @@ Sql Sql::with(CallOptions o) const {
 Reply Sql::call(std::string_view verb, std::vector<std::uint8_t> body) const {
   CallOptions o = options_;
   o.fetch = 0;  // of streams alone
-  return engine_->run(
-      engine_->make(detail::Call::Kind::plain, store_, verb, std::move(body), o));
+  return engine_->run(engine_->make(detail::Call::Kind::plain, store_, verb, std::move(body), o));
 }
 
 Stream Sql::stream_of(std::string_view verb, std::vector<std::uint8_t> body) const {
-  auto call =
-      engine_->make(detail::Call::Kind::stream, store_, verb, std::move(body), options_);
+  auto call = engine_->make(detail::Call::Kind::stream, store_, verb, std::move(body), options_);
   engine_->submit(call);
   return Stream(std::move(call));
 }

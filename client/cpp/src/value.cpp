@@ -11,30 +11,50 @@ const msgpack::object& nil() {
 
 std::string_view name(const msgpack::object& o) {
   switch (o.type) {
-    case msgpack::type::NIL: return "nil";
-    case msgpack::type::BOOLEAN: return "a bool";
+    case msgpack::type::NIL:
+      return "nil";
+    case msgpack::type::BOOLEAN:
+      return "a bool";
     case msgpack::type::POSITIVE_INTEGER:
-    case msgpack::type::NEGATIVE_INTEGER: return "an integer";
+    case msgpack::type::NEGATIVE_INTEGER:
+      return "an integer";
     case msgpack::type::FLOAT32:
-    case msgpack::type::FLOAT64: return "a float";
-    case msgpack::type::STR: return "text";
-    case msgpack::type::BIN: return "bytes";
-    case msgpack::type::ARRAY: return "an array";
-    case msgpack::type::MAP: return "a map";
-    case msgpack::type::EXT: break;
+    case msgpack::type::FLOAT64:
+      return "a float";
+    case msgpack::type::STR:
+      return "text";
+    case msgpack::type::BIN:
+      return "bytes";
+    case msgpack::type::ARRAY:
+      return "an array";
+    case msgpack::type::MAP:
+      return "a map";
+    case msgpack::type::EXT:
+      break;
   }
   switch (static_cast<proto::Ext>(o.via.ext.type())) {
-    case proto::Ext::timestamp: return "a Timestamp";
-    case proto::Ext::decimal: return "a Decimal";
-    case proto::Ext::date: return "a Date";
-    case proto::Ext::time: return "a TimeOfDay";
-    case proto::Ext::local_timestamp: return "a LocalTimestamp";
-    case proto::Ext::interval: return "an Interval";
-    case proto::Ext::uuid: return "a Uuid";
-    case proto::Ext::json: return "a Json";
-    case proto::Ext::big_integer: return "a BigInteger";
-    case proto::Ext::bson_value: return "a Bson value";
-    case proto::Ext::bson_document: return "a RawBson";
+    case proto::Ext::timestamp:
+      return "a Timestamp";
+    case proto::Ext::decimal:
+      return "a Decimal";
+    case proto::Ext::date:
+      return "a Date";
+    case proto::Ext::time:
+      return "a TimeOfDay";
+    case proto::Ext::local_timestamp:
+      return "a LocalTimestamp";
+    case proto::Ext::interval:
+      return "an Interval";
+    case proto::Ext::uuid:
+      return "a Uuid";
+    case proto::Ext::json:
+      return "a Json";
+    case proto::Ext::big_integer:
+      return "a BigInteger";
+    case proto::Ext::bson_value:
+      return "a Bson value";
+    case proto::Ext::bson_document:
+      return "a RawBson";
   }
   return "an unknown ext value";
 }

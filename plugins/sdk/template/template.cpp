@@ -1,5 +1,5 @@
-// template is a whole plugin in one page: a key-value store in one file. Copy it, rename it, and put
-// your product in the place of FileStore. The README beside plugin.h walks through it.
+// template is a whole plugin in one page: a key-value store in one file. Copy it, rename it, and
+// put your product in the place of FileStore. The README beside plugin.h walks through it.
 //
 // Its model: one blocking lane, one connection a pool. All calls that wait when the connection
 // becomes free come in one submit(): they are applied in memory, the file is written once, and then
@@ -22,7 +22,8 @@ using headgate::proto::Writer;
 
 constexpr std::size_t kKeyMax = 1024;
 
-// ---- the product ---------------------------------------------------------------------------------
+// ---- the product
+// ---------------------------------------------------------------------------------
 
 // All keys of one file. Shared by the connections of a store, hence the mutex.
 class FileStore {
@@ -47,8 +48,10 @@ class FileStore {
     bool good = fd >= 0;
     for (Bytes rest = out.view(); good && !rest.empty();) {
       const ssize_t n = ::write(fd, rest.data(), rest.size());
-      if (n > 0) rest = rest.subspan(static_cast<std::size_t>(n));
-      else good = n < 0 && errno == EINTR;
+      if (n > 0)
+        rest = rest.subspan(static_cast<std::size_t>(n));
+      else
+        good = n < 0 && errno == EINTR;
     }
     good = good && ::fsync(fd) == 0;
     if (fd >= 0) good = ::close(fd) == 0 && good;
@@ -69,11 +72,13 @@ class FileStore {
   }
   void load() {
     const int fd = ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
-    if (fd < 0 && errno == ENOENT) return save();  // a new store; also finds out whether we may write
+    if (fd < 0 && errno == ENOENT)
+      return save();  // a new store; also finds out whether we may write
     if (fd < 0) throw failed(Outcome::not_sent);
     std::vector<std::uint8_t> bytes;
     std::uint8_t block[65536];
-    for (ssize_t n; (n = ::read(fd, block, sizeof block)) > 0;) bytes.insert(bytes.end(), block, block + n);
+    for (ssize_t n; (n = ::read(fd, block, sizeof block)) > 0;)
+      bytes.insert(bytes.end(), block, block + n);
     ::close(fd);
     Cursor c((Bytes(bytes)));
     for (std::uint32_t n = c.read_map(); n > 0 && c.ok(); --n) {
@@ -86,7 +91,8 @@ class FileStore {
   std::string path_;
 };
 
-// ---- what the daemon sees ------------------------------------------------------------------------
+// ---- what the daemon sees
+// ------------------------------------------------------------------------
 
 const hg_host* g_host = nullptr;
 
@@ -95,32 +101,64 @@ hg_bytes describe() {
     VectorOut out;
     Writer w(&out);
     w.map(6);
-    w.str("name"); w.str("template");
-    w.str("version"); w.str("1.0");
-    w.str("product"); w.str("one file");
-    w.str("kinds"); w.array(1); w.map(3);
-    w.str("kind"); w.str("key_value");
-    w.str("verbs"); w.map(5);
+    w.str("name");
+    w.str("template");
+    w.str("version");
+    w.str("1.0");
+    w.str("product");
+    w.str("one file");
+    w.str("kinds");
+    w.array(1);
+    w.map(3);
+    w.str("kind");
+    w.str("key_value");
+    w.str("verbs");
+    w.map(5);
     for (const char* read : {"ping", "describe", "get"}) {
-      w.str(read); w.map(1); w.str("access"); w.str("read");
+      w.str(read);
+      w.map(1);
+      w.str("access");
+      w.str("read");
     }
     for (const char* write : {"set", "delete"}) {
-      w.str(write); w.map(1); w.str("access"); w.str("write");
+      w.str(write);
+      w.map(1);
+      w.str("access");
+      w.str("write");
     }
-    w.str("limits"); w.map(1); w.str("key_bytes"); w.uint(kKeyMax);
-    w.str("lanes"); w.array(1); w.map(6);
-    w.str("name"); w.str("file");
-    w.str("model"); w.str("blocking");
-    w.str("connections"); w.uint(1);
-    w.str("per"); w.str("pool");
-    w.str("max_inflight"); w.uint(64);
-    w.str("max_batch"); w.uint(64);
-    w.str("options"); w.map(1); w.str("path"); w.map(5);
-    w.str("type"); w.str("str");
-    w.str("required"); w.boolean(true);
-    w.str("min"); w.uint(1);
-    w.str("max"); w.uint(4096);
-    w.str("help"); w.str("the file; relative to state_dir");
+    w.str("limits");
+    w.map(1);
+    w.str("key_bytes");
+    w.uint(kKeyMax);
+    w.str("lanes");
+    w.array(1);
+    w.map(6);
+    w.str("name");
+    w.str("file");
+    w.str("model");
+    w.str("blocking");
+    w.str("connections");
+    w.uint(1);
+    w.str("per");
+    w.str("pool");
+    w.str("max_inflight");
+    w.uint(64);
+    w.str("max_batch");
+    w.uint(64);
+    w.str("options");
+    w.map(1);
+    w.str("path");
+    w.map(5);
+    w.str("type");
+    w.str("str");
+    w.str("required");
+    w.boolean(true);
+    w.str("min");
+    w.uint(1);
+    w.str("max");
+    w.uint(4096);
+    w.str("help");
+    w.str("the file; relative to state_dir");
     const Bytes b = out.view();
     return std::vector<std::uint8_t>(b.begin(), b.end());
   }();
@@ -145,9 +183,11 @@ struct Request {
     } else {
       throw unsupported("this store has no verb `" + std::string(verb.substr(0, 64)) + "`");
     }
-    if (verb != "ping" && key.empty()) throw invalid(std::string(verb) + ": the key must not be empty");
+    if (verb != "ping" && key.empty())
+      throw invalid(std::string(verb) + ": the key must not be empty");
     if (key.size() > kKeyMax)
-      throw Error(Code::too_large, Outcome::not_sent, std::string(verb) + ": a key has at most 1024 bytes");
+      throw Error(Code::too_large, Outcome::not_sent,
+                  std::string(verb) + ": a key has at most 1024 bytes");
   }
   [[nodiscard]] bool writes() const { return verb == "set" || verb == "delete"; }
   std::string_view verb, key, value;

@@ -1,8 +1,8 @@
-// probe is a plugin that does what it is told, good or bad: the verb names the behaviour. Written on
-// the bare C ABI, so that exceptions and wrong numbers reach the host as they are.
+// probe is a plugin that does what it is told, good or bad: the verb names the behaviour. Written
+// on the bare C ABI, so that exceptions and wrong numbers reach the host as they are.
 //
-// Body: a map {lane, n, fd, alone, lease, text}; all optional. Lanes: write (blocking, batches), read
-// (blocking, one at a time), loop (event).
+// Body: a map {lane, n, fd, alone, lease, text}; all optional. Lanes: write (blocking, batches),
+// read (blocking, one at a time), loop (event).
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -43,13 +43,20 @@ Body read_body(const hg_call* call) {
   const std::uint32_t n = c.read_map();
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::string_view key = c.read_str();
-    if (key == "lane") b.lane = c.read_int();
-    else if (key == "n") b.n = c.read_int();
-    else if (key == "fd") b.fd = c.read_int();
-    else if (key == "alone") b.alone = c.read_bool();
-    else if (key == "lease") b.lease = c.read_bool();
-    else if (key == "text") b.text = c.read_str();
-    else c.skip();
+    if (key == "lane")
+      b.lane = c.read_int();
+    else if (key == "n")
+      b.n = c.read_int();
+    else if (key == "fd")
+      b.fd = c.read_int();
+    else if (key == "alone")
+      b.alone = c.read_bool();
+    else if (key == "lease")
+      b.lease = c.read_bool();
+    else if (key == "text")
+      b.text = c.read_str();
+    else
+      c.skip();
   }
   return b;
 }
@@ -119,7 +126,8 @@ struct Connection {
 Connection* conn(hg_connection* c) { return reinterpret_cast<Connection*>(c); }
 Driver* drv(hg_driver* d) { return reinterpret_cast<Driver*>(d); }
 
-// ---- the behaviours ------------------------------------------------------------------------------
+// ---- the behaviours
+// ------------------------------------------------------------------------------
 
 void describe_call(const hg_call* c) {
   VectorOut out;
@@ -155,11 +163,21 @@ void bad_done(hg_op op, std::int64_t n) {
   hg_error e{};
   e.size = sizeof e;
   switch (n) {
-    case 0: d.size = 4; break;
-    case 1: d.connection = 77; break;
-    case 2: d.lease = -3; break;
-    case 3: d.warnings = {junk, sizeof junk}; break;
-    case 4: d.receipt = {receipt, sizeof receipt}; break;
+    case 0:
+      d.size = 4;
+      break;
+    case 1:
+      d.connection = 77;
+      break;
+    case 2:
+      d.lease = -3;
+      break;
+    case 3:
+      d.warnings = {junk, sizeof junk};
+      break;
+    case 4:
+      d.receipt = {receipt, sizeof receipt};
+      break;
     case 5:
       e.code = 99;
       d.error = &e;
@@ -167,14 +185,18 @@ void bad_done(hg_op op, std::int64_t n) {
     case 6:  // a message without an end, cut in the middle of a character, and details that lie
       e.code = HG_STORE_ERROR;
       e.outcome = HG_REJECTED;
-      for (std::size_t i = 0; i < sizeof e.message; ++i) e.message[i] = (i % 2) == 0 ? '\xc3' : '\xa9';
+      for (std::size_t i = 0; i < sizeof e.message; ++i)
+        e.message[i] = (i % 2) == 0 ? '\xc3' : '\xa9';
       e.message[0] = 'x';
-      for (std::size_t i = 1; i < sizeof e.message; ++i) e.message[i] = (i % 2) == 1 ? '\xc3' : '\xa9';
+      for (std::size_t i = 1; i < sizeof e.message; ++i)
+        e.message[i] = (i % 2) == 1 ? '\xc3' : '\xa9';
       std::memset(e.sqlstate, '9', sizeof e.sqlstate);
       e.detail = {junk, sizeof junk};
       d.error = &e;
       break;
-    default: g_host->complete(g_host, op, nullptr); return;
+    default:
+      g_host->complete(g_host, op, nullptr);
+      return;
   }
   g_host->complete(g_host, op, &d);
 }
@@ -184,7 +206,8 @@ void stream_blocking(const hg_call* c, const Body& b) {
   std::int64_t sent = 0;
   for (; sent < b.n; ++sent) {
     put(c->op, row);
-    if (g_host->flush_part(g_host, c->op) == HG_STOP) return fail(c->op, HG_CANCELLED, HG_ROLLED_BACK, "stopped");
+    if (g_host->flush_part(g_host, c->op) == HG_STOP)
+      return fail(c->op, HG_CANCELLED, HG_ROLLED_BACK, "stopped");
   }
   reply_int(c->op, sent);
 }
@@ -197,8 +220,10 @@ void upload_blocking(const hg_call* c) {
       case HG_TAKE_DATA:
         for (std::uint64_t i = 0; i < piece.size; ++i) total += piece.data[i];
         break;
-      case HG_TAKE_END: return reply_int(c->op, total);
-      default: return fail(c->op, HG_CANCELLED, HG_ROLLED_BACK, "aborted");
+      case HG_TAKE_END:
+        return reply_int(c->op, total);
+      default:
+        return fail(c->op, HG_CANCELLED, HG_ROLLED_BACK, "aborted");
     }
   }
 }
@@ -234,8 +259,10 @@ bool common(Connection* k, const hg_call* c, const Body& b, std::uint32_t n, boo
     std::uint8_t* p = nullptr;
     std::uint64_t room = 0;
     const int got = g_host->reserve(g_host, op, bytes.size(), &p, &room);
-    if (got == HG_FULL) fail(op, HG_TOO_LARGE, HG_REJECTED, "full");
-    else if (got == HG_STOP) fail(op, HG_CANCELLED, HG_ROLLED_BACK, "stop");
+    if (got == HG_FULL)
+      fail(op, HG_TOO_LARGE, HG_REJECTED, "full");
+    else if (got == HG_STOP)
+      fail(op, HG_CANCELLED, HG_ROLLED_BACK, "stop");
     else {
       std::memcpy(p, bytes.data(), bytes.size());
       g_host->commit(g_host, op, bytes.size());
@@ -274,12 +301,14 @@ bool common(Connection* k, const hg_call* c, const Body& b, std::uint32_t n, boo
     g_host->rewind(g_host, op);
     const std::uint8_t two[] = {0x01, 0x02}, three = 0x03;
     put(op, two);
-    if (g_host->written(g_host, op) != 2) return fail(op, HG_INTERNAL, HG_REJECTED, "written"), true;
+    if (g_host->written(g_host, op) != 2)
+      return fail(op, HG_INTERNAL, HG_REJECTED, "written"), true;
     g_host->patch(g_host, op, 1, &three, 1);
     finish(op);
   } else if (v == "stale") {
     // The number of an operation that ended, and numbers that never were.
-    for (const hg_op old : {k->last_op, hg_op{0}, hg_op{1} << 40 | 1, ~hg_op{0}, op + (hg_op{1} << 24)}) {
+    for (const hg_op old :
+         {k->last_op, hg_op{0}, hg_op{1} << 40 | 1, ~hg_op{0}, op + (hg_op{1} << 24)}) {
       if (old == op) continue;
       std::uint8_t* p = nullptr;
       std::uint64_t room = 0;
@@ -314,9 +343,12 @@ bool common(Connection* k, const hg_call* c, const Body& b, std::uint32_t n, boo
 
 void submit_blocking(Connection* k, const hg_call* c, const Body& b) {
   const std::string_view v = verb_of(c);
-  if (v == "stream") stream_blocking(c, b);
-  else if (v == "upload") upload_blocking(c);
-  else if (v == "wait") wait_blocking(k, c);
+  if (v == "stream")
+    stream_blocking(c, b);
+  else if (v == "upload")
+    upload_blocking(c);
+  else if (v == "wait")
+    wait_blocking(k, c);
   else if (v == "sleep") {
     std::this_thread::sleep_for(std::chrono::milliseconds(b.n));
     finish(c->op);
@@ -330,7 +362,8 @@ void submit_blocking(Connection* k, const hg_call* c, const Body& b) {
   }
 }
 
-// ---- the event lane ------------------------------------------------------------------------------
+// ---- the event lane
+// ------------------------------------------------------------------------------
 
 void pump(Connection* k, hg_op op) {
   auto& s = k->streams.at(op);
@@ -354,13 +387,16 @@ void drink(Connection* k, hg_op op) {
       case HG_TAKE_DATA:
         for (std::uint64_t i = 0; i < piece.size; ++i) k->uploads[op] += piece.data[i];
         break;
-      case HG_TAKE_NOTHING: return;
+      case HG_TAKE_NOTHING:
+        return;
       case HG_TAKE_END: {
         const std::int64_t total = k->uploads[op];
         k->uploads.erase(op);
         return reply_int(op, total);
       }
-      default: k->uploads.erase(op); return fail(op, HG_CANCELLED, HG_ROLLED_BACK, "aborted");
+      default:
+        k->uploads.erase(op);
+        return fail(op, HG_CANCELLED, HG_ROLLED_BACK, "aborted");
     }
   }
 }
@@ -394,49 +430,96 @@ void submit_event(Connection* k, const hg_call* c, const Body& b) {
   }
 }
 
-// ---- the table -----------------------------------------------------------------------------------
+// ---- the table
+// -----------------------------------------------------------------------------------
 
 hg_bytes describe() {
   static const std::vector<std::uint8_t> map = [] {
     VectorOut out;
     Writer w(&out);
-    const char* verbs[] = {"echo", "echo_more", "batch_size", "call", "fill", "twice", "never", "throw",
-                           "throw_int", "bad_done", "overrun", "overcommit", "bad_patch", "patch_rewind",
-                           "stale", "lease", "dirty", "broken", "wake", "say", "stream", "stream_rude",
-                           "upload", "wait", "sleep", "deaf", "thread", "die", "touch"};
+    const char* verbs[] = {"echo",    "echo_more",   "batch_size", "call",         "fill",
+                           "twice",   "never",       "throw",      "throw_int",    "bad_done",
+                           "overrun", "overcommit",  "bad_patch",  "patch_rewind", "stale",
+                           "lease",   "dirty",       "broken",     "wake",         "say",
+                           "stream",  "stream_rude", "upload",     "wait",         "sleep",
+                           "deaf",    "thread",      "die",        "touch"};
     w.map(7);
-    w.str("name"); w.str("probe");
-    w.str("version"); w.str("1.0");
-    w.str("product"); w.str("none");
-    w.str("endpoints"); w.boolean(false);
-    w.str("kinds"); w.array(1); w.map(3);
-    w.str("kind"); w.str("key_value");
-    w.str("verbs"); w.map(std::size(verbs));
+    w.str("name");
+    w.str("probe");
+    w.str("version");
+    w.str("1.0");
+    w.str("product");
+    w.str("none");
+    w.str("endpoints");
+    w.boolean(false);
+    w.str("kinds");
+    w.array(1);
+    w.map(3);
+    w.str("kind");
+    w.str("key_value");
+    w.str("verbs");
+    w.map(std::size(verbs));
     for (const char* v : verbs) {
-      w.str(v); w.map(1); w.str("access"); w.str("write");
+      w.str(v);
+      w.map(1);
+      w.str("access");
+      w.str("write");
     }
-    w.str("limits"); w.map(1); w.str("key_max"); w.uint(1024);
-    w.str("lanes"); w.array(3);
-    const auto lane = [&](const char* n, const char* model, unsigned inflight, const char* per, bool lease) {
+    w.str("limits");
+    w.map(1);
+    w.str("key_max");
+    w.uint(1024);
+    w.str("lanes");
+    w.array(3);
+    const auto lane = [&](const char* n, const char* model, unsigned inflight, const char* per,
+                          bool lease) {
       w.map(8);
-      w.str("name"); w.str(n);
-      w.str("model"); w.str(model);
-      w.str("connections_max"); w.uint(8);
-      w.str("per"); w.str(per);
-      w.str("max_inflight"); w.uint(inflight);
-      w.str("max_batch"); w.uint(inflight);
-      w.str("lease"); w.boolean(lease);
-      w.str("cancel"); w.str("operation");
+      w.str("name");
+      w.str(n);
+      w.str("model");
+      w.str(model);
+      w.str("connections_max");
+      w.uint(8);
+      w.str("per");
+      w.str(per);
+      w.str("max_inflight");
+      w.uint(inflight);
+      w.str("max_batch");
+      w.uint(inflight);
+      w.str("lease");
+      w.boolean(lease);
+      w.str("cancel");
+      w.str("operation");
     };
     lane("write", "blocking", 64, "store", true);
     lane("read", "blocking", 1, "pool", false);
     lane("loop", "event", 64, "pool", false);
-    w.str("options"); w.map(4);
-    w.str("idle_fd"); w.map(2); w.str("type"); w.str("int"); w.str("default"); w.sint(-1);
-    w.str("open_ms"); w.map(4); w.str("type"); w.str("duration_ms"); w.str("default"); w.uint(0);
-    w.str("min"); w.uint(0); w.str("max"); w.uint(10'000);
-    w.str("fail_file"); w.map(1); w.str("type"); w.str("str");
-    w.str("mode"); w.map(1); w.str("type"); w.str("str");
+    w.str("options");
+    w.map(4);
+    w.str("idle_fd");
+    w.map(2);
+    w.str("type");
+    w.str("int");
+    w.str("default");
+    w.sint(-1);
+    w.str("open_ms");
+    w.map(4);
+    w.str("type");
+    w.str("duration_ms");
+    w.str("default");
+    w.uint(0);
+    w.str("min");
+    w.uint(0);
+    w.str("max");
+    w.uint(10'000);
+    w.str("fail_file");
+    w.map(1);
+    w.str("type");
+    w.str("str");
+    w.str("mode");
+    w.map(1);
+    w.str("type");
+    w.str("str");
     const Bytes b = out.view();
     return std::vector<std::uint8_t>(b.begin(), b.end());
   }();
@@ -450,10 +533,14 @@ std::int32_t driver_open(const hg_driver_config* config, hg_driver** out, hg_err
   const std::uint32_t n = c.read_map();
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::string_view key = c.read_str();
-    if (key == "idle_fd") d->idle_fd = c.read_int();
-    else if (key == "open_ms") d->open_ms = c.read_int();
-    else if (key == "fail_file") d->fail_file = c.read_str();
-    else c.skip();
+    if (key == "idle_fd")
+      d->idle_fd = c.read_int();
+    else if (key == "open_ms")
+      d->open_ms = c.read_int();
+    else if (key == "fail_file")
+      d->fail_file = c.read_str();
+    else
+      c.skip();
   }
   if (!d->fail_file.empty() && ::access(d->fail_file.c_str(), F_OK) == 0) {
     error->size = sizeof *error;
@@ -467,7 +554,8 @@ std::int32_t driver_open(const hg_driver_config* config, hg_driver** out, hg_err
 }
 void driver_close(hg_driver* d) { delete drv(d); }
 
-std::int32_t driver_route(hg_driver*, const hg_call* call, hg_touches* touches, hg_route* r, hg_error* error) {
+std::int32_t driver_route(hg_driver*, const hg_call* call, hg_touches* touches, hg_route* r,
+                          hg_error* error) {
   const Body b = read_body(call);
   if (verb_of(call) == "route_error") {
     error->size = sizeof *error;
@@ -488,9 +576,11 @@ std::int32_t driver_route(hg_driver*, const hg_call* call, hg_touches* touches, 
   return 0;
 }
 
-std::int32_t conn_open(hg_driver* d, const hg_connect* connect, hg_connection** out, std::int32_t* fd, hg_error* error) {
+std::int32_t conn_open(hg_driver* d, const hg_connect* connect, hg_connection** out,
+                       std::int32_t* fd, hg_error* error) {
   std::this_thread::sleep_for(std::chrono::milliseconds(drv(d)->open_ms));
-  const std::string_view password{reinterpret_cast<const char*>(connect->password.data), static_cast<std::size_t>(connect->password.size)};
+  const std::string_view password{reinterpret_cast<const char*>(connect->password.data),
+                                  static_cast<std::size_t>(connect->password.size)};
   if (password == "wrong") {
     error->size = sizeof *error;
     error->code = HG_UNAVAILABLE;
@@ -514,8 +604,10 @@ void conn_submit(hg_connection* c, const hg_call* const* calls, std::uint32_t n)
   for (std::uint32_t i = 0; i < n; ++i) {
     const Body b = read_body(calls[i]);
     if (common(k, calls[i], b, n, i + 1 == n)) continue;
-    if (k->lane == 2) submit_event(k, calls[i], b);
-    else submit_blocking(k, calls[i], b);
+    if (k->lane == 2)
+      submit_event(k, calls[i], b);
+    else
+      submit_blocking(k, calls[i], b);
   }
 }
 void conn_io(hg_connection* c, std::uint32_t) {
@@ -534,8 +626,10 @@ void conn_io(hg_connection* c, std::uint32_t) {
 }
 void conn_resume(hg_connection* c, hg_op op) {
   Connection* k = conn(c);
-  if (k->streams.contains(op)) pump(k, op);
-  else if (k->uploads.contains(op)) drink(k, op);
+  if (k->streams.contains(op))
+    pump(k, op);
+  else if (k->uploads.contains(op))
+    drink(k, op);
 }
 void conn_cancel(hg_connection* c, hg_op op) {
   Connection* k = conn(c);
@@ -545,7 +639,8 @@ void conn_cancel(hg_connection* c, hg_op op) {
   }
   k->changed.notify_all();
   const std::uint64_t one = 1;
-  if (k->bell >= 0) [[maybe_unused]] const auto n = ::write(k->bell, &one, sizeof one);
+  if (k->bell >= 0) [[maybe_unused]]
+    const auto n = ::write(k->bell, &one, sizeof one);
 }
 void conn_reset(hg_connection*, hg_op op) { finish(op); }
 void conn_ping(hg_connection*, hg_op op) { finish(op); }

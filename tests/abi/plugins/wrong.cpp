@@ -1,4 +1,5 @@
-// Plugins that must not be loaded, or that say wrong things about themselves; WRONG names the fault.
+// Plugins that must not be loaded, or that say wrong things about themselves; WRONG names the
+// fault.
 #include <cstring>
 #include <stdexcept>
 #include <vector>
@@ -40,24 +41,45 @@ hg_bytes describe() {
   w.str("name");
 #else
   w.map(4);
-  w.str("name"); w.str("wrong");
-  w.str("version"); w.str("1");
-  w.str("kinds"); w.array(1); w.map(2);
-  w.str("kind"); w.str("sql");
-  w.str("verbs"); w.map(1); w.str("ping"); w.map(1); w.str("access"); w.str("read");
-  w.str("lanes"); w.array(1); w.map(5);
-  w.str("name"); w.str("one");
-  w.str("model"); w.str("blocking");
-  w.str("max_inflight"); w.uint(4);
-  w.str("max_batch"); w.uint(WRONG == BAD_LANE ? 8 : 4);
-  w.str("lease"); w.boolean(true);
+  w.str("name");
+  w.str("wrong");
+  w.str("version");
+  w.str("1");
+  w.str("kinds");
+  w.array(1);
+  w.map(2);
+  w.str("kind");
+  w.str("sql");
+  w.str("verbs");
+  w.map(1);
+  w.str("ping");
+  w.map(1);
+  w.str("access");
+  w.str("read");
+  w.str("lanes");
+  w.array(1);
+  w.map(5);
+  w.str("name");
+  w.str("one");
+  w.str("model");
+  w.str("blocking");
+  w.str("max_inflight");
+  w.uint(4);
+  w.str("max_batch");
+  w.uint(WRONG == BAD_LANE ? 8 : 4);
+  w.str("lease");
+  w.boolean(true);
 #endif
   return {out.view().data(), out.view().size()};
 }
 std::int32_t driver_open(const hg_driver_config*, hg_driver**, hg_error*) { return -1; }
 void driver_close(hg_driver*) {}
-std::int32_t driver_route(hg_driver*, const hg_call*, hg_touches*, hg_route*, hg_error*) { return -1; }
-std::int32_t conn_open(hg_driver*, const hg_connect*, hg_connection**, std::int32_t*, hg_error*) { return -1; }
+std::int32_t driver_route(hg_driver*, const hg_call*, hg_touches*, hg_route*, hg_error*) {
+  return -1;
+}
+std::int32_t conn_open(hg_driver*, const hg_connect*, hg_connection**, std::int32_t*, hg_error*) {
+  return -1;
+}
 void conn_submit(hg_connection*, const hg_call* const*, std::uint32_t) {}
 void conn_reset(hg_connection*, hg_op) {}
 void conn_close(hg_connection*) {}

@@ -12,11 +12,17 @@ namespace {
 constexpr std::uint32_t kCollection = 1, kKey = 2, kStatement = 3, kVerb = 4, kPrefix = 5;
 
 VerbTable sql() {
-  return VerbTable({{"ping", Access::read}, {"query", Access::read}, {"execute", Access::write},
-                    {"run", Access::read}, {"batch", Access::read}, {"backup", Access::admin}});
+  return VerbTable({{"ping", Access::read},
+                    {"query", Access::read},
+                    {"execute", Access::write},
+                    {"run", Access::read},
+                    {"batch", Access::read},
+                    {"backup", Access::admin}});
 }
 VerbTable builtin() {
-  return VerbTable({{"ping", Access::read}, {"describe", Access::read}, {"show", Access::read},
+  return VerbTable({{"ping", Access::read},
+                    {"describe", Access::read},
+                    {"show", Access::read},
                     {"reload", Access::admin}});
 }
 
@@ -145,8 +151,11 @@ TEST(Policy, NamedStatementsAlone) {
 
 TEST(Policy, PartsOfAStore) {
   World w;
-  w.s = VerbTable({{"get", Access::read}, {"set", Access::write}, {"scan", Access::read},
-                   {"find", Access::read}, {"list_collections", Access::read},
+  w.s = VerbTable({{"get", Access::read},
+                   {"set", Access::write},
+                   {"scan", Access::read},
+                   {"find", Access::read},
+                   {"list_collections", Access::read},
                    {"backup", Access::admin}});
   Rule keys = on(Access::admin);
   keys.key_prefixes = {"cart:"};

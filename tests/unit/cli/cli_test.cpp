@@ -1,11 +1,12 @@
 // The command line without a gateway: words to bodies, CSV, SQL text, tables, exit codes.
+#include "cli.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <clocale>
 #include <sstream>
 
-#include "cli.hpp"
 #include "csv.hpp"
 #include "import.hpp"
 #include "json.hpp"
@@ -41,8 +42,7 @@ TEST(Verbs, WordsInTheTablesOrder) {
             R"({"key":{"$binary":"aw=="},"value":{"$binary":"dg=="},"nx":true,"ttl_ms":50})");
   EXPECT_EQ(body("key_value", "lrange", {"k", "0", "-1"}),
             R"({"key":{"$binary":"aw=="},"start":0,"stop":-1})");
-  EXPECT_EQ(body("key_value", "increment", {"k", "0.5"}),
-            R"({"key":{"$binary":"aw=="},"by":0.5})");
+  EXPECT_EQ(body("key_value", "increment", {"k", "0.5"}), R"({"key":{"$binary":"aw=="},"by":0.5})");
 }
 
 TEST(Verbs, ListsTakeTheWordsThatAreLeft) {
@@ -125,7 +125,9 @@ std::string csv_refusal(const std::string& text) {
 TEST(Csv, Records) {
   using R = std::vector<std::vector<std::string>>;
   EXPECT_EQ(csv("a,b\r\n1,2\n"), (R{{"a", "b"}, {"1", "2"}}));
-  EXPECT_EQ(csv("\xef\xbb\xbf" "a,b"), (R{{"a", "b"}}));
+  EXPECT_EQ(csv("\xef\xbb\xbf"
+                "a,b"),
+            (R{{"a", "b"}}));
   EXPECT_EQ(csv("\"a,\"\"x\"\"\r\nb\",\"\",\n"), (R{{"a,\"x\"\r\nb'", "'", ""}}));
   EXPECT_EQ(csv("a;b", ';'), (R{{"a", "b"}}));
   EXPECT_EQ(csv("\n\na\n\n"), (R{{"a"}}));
@@ -180,16 +182,15 @@ TEST(Import, KindsOfColumns) {
 }
 
 TEST(Import, Progress) {
-  EXPECT_EQ(progress_line(50, 100, 7),
-            "\r[###############               ]  50 %  7 rows");
+  EXPECT_EQ(progress_line(50, 100, 7), "\r[###############               ]  50 %  7 rows");
   EXPECT_EQ(progress_line(200, 100, 7), "\r[" + std::string(30, '#') + "] 100 %  7 rows");
   EXPECT_EQ(progress_line(5, 0, 7), "\r7 rows");
 }
 
 TEST(Statements, AreCutAtSemicolonsThatEndThem) {
   Cut c = cut("select 1; select ';' ; -- a; b\n select \"x;\" /* ; */ , `;`, [;]; select 3");
-  EXPECT_THAT(c.statements, ElementsAre("select 1", "select ';'",
-                                        "-- a; b\n select \"x;\" /* ; */ , `;`, [;]"));
+  EXPECT_THAT(c.statements,
+              ElementsAre("select 1", "select ';'", "-- a; b\n select \"x;\" /* ; */ , `;`, [;]"));
   EXPECT_EQ(c.rest, "select 3");
   c = cut("select $$a;b$$, $t$ ; $$ ; $t$; select $1; -- nothing\n /* ; */ ;;");
   EXPECT_THAT(c.statements, ElementsAre("select $$a;b$$, $t$ ; $$ ; $t$", "select $1"));
@@ -220,11 +221,15 @@ TEST(Statements, Kinds) {
 TEST(Tables, WidthsAreTheTerminals) {
   std::setlocale(LC_CTYPE, "C.UTF-8");
   EXPECT_EQ(display_width("Z\xc3\xbcrich"), 6u);
-  EXPECT_EQ(display_width("\xe6\x97\xa5\xe6\x9c\xac"), 4u);   // two wide characters
-  EXPECT_EQ(display_width("e\xcc\x81"), 1u);                  // a combining accent
+  EXPECT_EQ(display_width("\xe6\x97\xa5\xe6\x9c\xac"), 4u);  // two wide characters
+  EXPECT_EQ(display_width("e\xcc\x81"), 1u);                 // a combining accent
   EXPECT_EQ(visible("a\nb\x1b[2J\xff"), "a\\nb\\x1b[2J\\xff");
-  EXPECT_EQ(visible("\xe2\x80\xae" "abc"), "\\u202eabc");     // right-to-left override
-  EXPECT_EQ(visible("\xc2\x9b" "31m"), "\\x9b31m");           // C1 control
+  EXPECT_EQ(visible("\xe2\x80\xae"
+                    "abc"),
+            "\\u202eabc");  // right-to-left override
+  EXPECT_EQ(visible("\xc2\x9b"
+                    "31m"),
+            "\\x9b31m");  // C1 control
 }
 
 std::string table(std::vector<std::string> columns, const std::vector<Row>& rows) {
@@ -261,9 +266,10 @@ TEST(Tables, LaterRowsAreNeverCut) {
 }
 
 TEST(Tables, Csv) {
-  EXPECT_EQ(csv_line(Row{{"a,b", false, false}, {"", false, true}, {"", false, false},
-                         {"q\"", false, false}}),
-            "\"a,b\",,\"\",\"q\"\"\"\r\n");
+  EXPECT_EQ(
+      csv_line(
+          Row{{"a,b", false, false}, {"", false, true}, {"", false, false}, {"q\"", false, false}}),
+      "\"a,b\",,\"\",\"q\"\"\"\r\n");
 }
 
 TEST(Words, Timeouts) {

@@ -269,8 +269,7 @@ struct Streamer {
     while (sent < credit && sent < parts) {
       const std::uint64_t n = ++sent;
       g.part(got.peer, id, n, [n](proto::Writer& w) { w.uint(n); });
-      if (n == parts && finish)
-        g.reply(got.peer, id, [](proto::Writer& w) { w.str("rest"); });
+      if (n == parts && finish) g.reply(got.peer, id, [](proto::Writer& w) { w.str("rest"); });
     }
   }
 };
@@ -334,8 +333,10 @@ TEST_F(Calls, AnUploadWaitsForCredit) {
     } else if (const auto* d = std::get_if<proto::Data>(&got.message)) {
       EXPECT_LE(d->seq, credit);
       order.push_back(d->seq);
-      if (d->last) f.reply(got.peer, id);
-      else if (d->seq == credit) give(d->seq + 3);
+      if (d->last)
+        f.reply(got.peer, id);
+      else if (d->seq == credit)
+        give(d->seq + 3);
     }
   });
   Client c = client();

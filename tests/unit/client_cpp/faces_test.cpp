@@ -54,8 +54,10 @@ struct Faces : testing::Test {
     m.outcome = Outcome::applied;
     m.attempts = 1;
     f.reply(got.peer, r->id, Code::ok, m, [&](proto::Writer& w) {
-      if (found == answers.end()) w.map(0);
-      else w.raw(found->second);
+      if (found == answers.end())
+        w.map(0);
+      else
+        w.raw(found->second);
     });
   }
   Value last() {
@@ -64,13 +66,14 @@ struct Faces : testing::Test {
   }
   template <class... Rows>
   void rows(const std::string& verb, const Rows&... all) {
-    answers[verb] = pack(Doc(
-        "columns",
-        std::vector<std::tuple<std::string, std::string, bool, std::optional<int>,
-                               std::optional<int>>>{{"id", "int8", false, {}, {}},
-                                                    {"name", "text", true, {}, {}},
-                                                    {"price", "float8", true, {}, {}}},
-        "rows", std::make_tuple(all...)));
+    answers[verb] = pack(
+        Doc("columns",
+            std::vector<
+                std::tuple<std::string, std::string, bool, std::optional<int>, std::optional<int>>>{
+                {"id", "int8", false, {}, {}},
+                {"name", "text", true, {}, {}},
+                {"price", "float8", true, {}, {}}},
+            "rows", std::make_tuple(all...)));
   }
 };
 
@@ -260,9 +263,8 @@ TEST_F(Faces, Documents) {
   EXPECT_FALSE(people.find_one("people").has_value());
   answers["update_one"] =
       pack(Doc("matched_count", 1, "modified_count", 0, "upserted_id", nullptr));
-  EXPECT_EQ(people.update_one("people", Doc("name", "Ada"), Doc("$inc", Doc("age", 1)))
-                .matched_count,
-            1);
+  EXPECT_EQ(
+      people.update_one("people", Doc("name", "Ada"), Doc("$inc", Doc("age", 1))).matched_count, 1);
   answers["aggregate"] = pack(Doc("documents", std::vector<Doc>{Doc("n", 2)}));
   const std::vector<Doc> pipeline = {Doc("$match", Doc()), Doc("$count", "n")};
   EXPECT_EQ(people.aggregate("people", pipeline)[0]["n"].as<int>(), 2);
@@ -293,8 +295,8 @@ TEST_F(Faces, KeysAndValues) {
   EXPECT_FALSE(kv.blpop({"q"}, 50ms).has_value());
   answers["zrange"] = pack(Doc("members", std::vector<std::pair<Binary, double>>{{{"a"}, 1.5}}));
   EXPECT_EQ(kv.zrange("z", 0, -1)[0], std::pair(std::string("a"), 1.5));
-  answers["scan"] = pack(Doc("keys", std::vector<Binary>{{"a"}, {"b"}}, "values", nullptr, "cursor",
-                             Binary{"c"}));
+  answers["scan"] = pack(
+      Doc("keys", std::vector<Binary>{{"a"}, {"b"}}, "values", nullptr, "cursor", Binary{"c"}));
   EXPECT_EQ(kv.scan_prefix("x").cursor, "c");
   answers["lock"] = pack(Doc("locked", false, "fence", nullptr));
   EXPECT_FALSE(kv.lock("l", "me", 5s).has_value());
@@ -306,9 +308,8 @@ TEST_F(Faces, AVerbThatWaitsIsWaitedFor) {
     const auto* r = std::get_if<Request>(&got.message);
     if (r == nullptr) return;
     std::this_thread::sleep_for(900ms);
-    f.reply(got.peer, r->id, [](proto::Writer& w) {
-      w.raw(pack(Doc("key", Binary{"q"}, "value", Binary{"x"})));
-    });
+    f.reply(got.peer, r->id,
+            [](proto::Writer& w) { w.raw(pack(Doc("key", Binary{"q"}, "value", Binary{"x"}))); });
   });
   Client other(ConnectOptions{.url = dir.url("b"), .timeout = 100ms});
   EXPECT_EQ(other.key_value("s").blpop({"q"}, 1s)->second, "x");

@@ -147,8 +147,10 @@ class FakeGateway {
              const Body& body = {}) {
     write(peer, [&](proto::Writer& w) {
       encode_reply_head(w, id, code, meta);
-      if (body) body(w);
-      else w.nil();
+      if (body)
+        body(w);
+      else
+        w.nil();
     });
   }
   void refuse(const std::string& peer, std::uint64_t id, proto::Code code, proto::Outcome outcome,
@@ -230,8 +232,7 @@ class FakeGateway {
     }
     if (const auto* ping = std::get_if<proto::Ping>(&g.message)) {
       const std::uint64_t id = ping->id;
-      if (settings_.pong)
-        write(g.peer, [id](proto::Writer& w) { encode(w, proto::Pong{id}); });
+      if (settings_.pong) write(g.peer, [id](proto::Writer& w) { encode(w, proto::Pong{id}); });
     }
     // The views of the copy that is kept must point into its own frame.
     {

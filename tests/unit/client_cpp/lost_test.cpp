@@ -188,8 +188,7 @@ TEST_F(Lost, ATransactionDiesWithItsConnection) {
   EXPECT_EQ(e.code(), Code::transaction_expired);
   EXPECT_EQ(e.outcome(), Outcome::rolled_back);
   EXPECT_THROW(tx.commit(), Error);
-  for (const Got& x : other.got())
-    EXPECT_EQ(std::get<Request>(x.message).options.tx, 0u);
+  for (const Got& x : other.got()) EXPECT_EQ(std::get<Request>(x.message).options.tx, 0u);
 }
 
 TEST_F(Lost, AStoppedDaemonIsNoticedAndTheNextAddressTaken) {

@@ -1,4 +1,6 @@
 // Config's own questions: units, overrides, drop-ins, options as msgpack, show and diff.
+#include "daemon/config/config.hpp"
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -7,7 +9,6 @@
 #include <limits>
 #include <set>
 
-#include "daemon/config/config.hpp"
 #include "daemon/config/reader.hpp"
 #include "daemon/config/settings.hpp"
 #include "daemon/config/statements.hpp"
@@ -130,18 +131,23 @@ plugin = "sqlite"
 kind = "sql"
 options = { path = "a.db", busy_timeout = "2s", cache = "1KiB", strict = true, pragmas = [1, "b"] }
 )");
-  const std::string expected =
-      std::string("\x85\xa4path\xa4" "a.db\xac" "busy_timeout\xcd\x07\xd0\xa5" "cache\xcd\x04\x00",
-                  36) +
-      "\xa6strict\xc3\xa7pragmas\x92\x01\xa1" "b";
+  const std::string expected = std::string(
+                                   "\x85\xa4path\xa4"
+                                   "a.db\xac"
+                                   "busy_timeout\xcd\x07\xd0\xa5"
+                                   "cache\xcd\x04\x00",
+                                   36) +
+                               "\xa6strict\xc3\xa7pragmas\x92\x01\xa1"
+                               "b";
   const auto& o = c.stores.at(0).options;
   EXPECT_EQ(std::string(o.begin(), o.end()), expected);
 }
 
 TEST_F(Loading, DropInsOverrideSettingsAndAddGrants) {
   file("conf.d/20.toml", "[daemon]\nlog_level = \"debug\"\n");
-  file("conf.d/10.toml", "[daemon]\nlog_level = \"warn\"\ndrain_timeout = \"7s\"\n"
-                         "[[grants]]\nservice = \"x\"\nstore = \"headgate\"\naccess = \"read\"\n");
+  file("conf.d/10.toml",
+       "[daemon]\nlog_level = \"warn\"\ndrain_timeout = \"7s\"\n"
+       "[[grants]]\nservice = \"x\"\nstore = \"headgate\"\naccess = \"read\"\n");
   file("conf.d/30.toml.off", "nonsense");
   const Config c = good(kStore);
   EXPECT_EQ(c.daemon.log_level, Level::debug);
@@ -191,9 +197,9 @@ TEST_F(Loading, DeepNestingIsAFaultAndNoCrash) {
 }
 
 TEST_F(Loading, OverridesWinAndNameThemselves) {
-  const Config c = good(kStore, {"daemon.log_level=error", "stores.a.lease_idle=3s",
-                                 "daemon.threads_max=5", "daemon.plugin_dir=plugins",
-                                 "stores.a.options.path=b=c.db"});
+  const Config c =
+      good(kStore, {"daemon.log_level=error", "stores.a.lease_idle=3s", "daemon.threads_max=5",
+                    "daemon.plugin_dir=plugins", "stores.a.options.path=b=c.db"});
   EXPECT_EQ(c.daemon.log_level, Level::error);
   EXPECT_EQ(c.daemon.threads_max, 5u);
   EXPECT_EQ(c.daemon.plugin_dir, (fs::current_path() / "plugins").string());
@@ -302,9 +308,10 @@ TEST(Table, NamesAreUniqueAndDefaultsInsideTheirRanges) {
 TEST(Statements, TextsAreTrimmed) {
   std::vector<Statement> s;
   std::vector<ConfigFault> faults;
-  parse_statements("--name:a\r\n\r\nSELECT 1;;\r\n ; \n"
-                   "  --   name:   b.c-d  \nSELECT\n  -- why\n 2",
-                   "f.sql", s, faults);
+  parse_statements(
+      "--name:a\r\n\r\nSELECT 1;;\r\n ; \n"
+      "  --   name:   b.c-d  \nSELECT\n  -- why\n 2",
+      "f.sql", s, faults);
   ASSERT_THAT(faults, IsEmpty());
   ASSERT_EQ(s.size(), 2u);
   EXPECT_EQ(s[0].name, "a");

@@ -160,10 +160,9 @@ TEST(Files, FaultsComeInTheOrderOfTheFile) {
   const InDirectory here(kSource / "tests/config/invalid");
   const auto config = load("types.toml");
   ASSERT_FALSE(config);
-  EXPECT_TRUE(std::is_sorted(config.error().begin(), config.error().end(),
-                             [](const ConfigFault& a, const ConfigFault& b) {
-                               return a.place.line < b.place.line;
-                             }));
+  EXPECT_TRUE(std::is_sorted(
+      config.error().begin(), config.error().end(),
+      [](const ConfigFault& a, const ConfigFault& b) { return a.place.line < b.place.line; }));
 }
 
 TEST(Shipped, HeadgateTomlSaysEveryDefault) {
@@ -196,8 +195,8 @@ TEST(Shipped, TheCommentedExampleOfHeadgateTomlIsRight) {
   example = replaced(example, "\"billing\", 1003", "1003");
   const fs::path directory = fs::path(testing::TempDir()) / "shipped_example";
   fs::remove_all(directory);
-  write(directory / "headgate.toml", "[daemon]\nstatements_dir = \"" +
-                                         (kSource / "etc/statements").string() + "\"\n" + example);
+  write(directory / "headgate.toml",
+        "[daemon]\nstatements_dir = \"" + (kSource / "etc/statements").string() + "\"\n" + example);
   const auto config = load(directory / "headgate.toml", with_schema());
   ASSERT_TRUE(config) << config.error().front().text();
   EXPECT_EQ(config->stores.size(), 1u);
@@ -250,8 +249,7 @@ TEST(Docs, TheTableOfSettingsIsTheCodes) {
   const std::size_t from = text.find(begin);
   const std::size_t to = text.find(end);
   ASSERT_TRUE(from != std::string::npos && to != std::string::npos);
-  const std::string fresh =
-      text.substr(0, from) + begin + settings_table() + text.substr(to);
+  const std::string fresh = text.substr(0, from) + begin + settings_table() + text.substr(to);
   if (std::getenv("HEADGATE_UPDATE") != nullptr && fresh != text) std::ofstream(page) << fresh;
   EXPECT_EQ(fresh, read(page)) << "run this test with HEADGATE_UPDATE=1";
 }

@@ -42,9 +42,9 @@ TEST(Logfmt, AnEventIsOneLineWhateverIsInIt) {
   EXPECT_EQ(value(std::string_view("\0\x1b[2J\x7f", 6)), R"("\u0000\u001b[2J\u007f")");
   EXPECT_EQ(value("gr\xc3\xbc\xc3\x9f"), "\"gr\xc3\xbc\xc3\x9f\"");
   EXPECT_EQ(value("\xff\xc3"), R"("\u00ff\u00c3")");
-  EXPECT_EQ(value("\xed\xa0\x80"), R"("\u00ed\u00a0\u0080")");       // a surrogate
-  EXPECT_EQ(value("\xc0\x8a"), R"("\u00c0\u008a")");                 // an overlong newline
-  EXPECT_EQ(value("\xc2\x85"), R"("\u0085")");                       // NEL, a line end to some
+  EXPECT_EQ(value("\xed\xa0\x80"), R"("\u00ed\u00a0\u0080")");            // a surrogate
+  EXPECT_EQ(value("\xc0\x8a"), R"("\u00c0\u008a")");                      // an overlong newline
+  EXPECT_EQ(value("\xc2\x85"), R"("\u0085")");                            // NEL, a line end to some
   EXPECT_EQ(value("\xf4\x90\x80\x80"), R"("\u00f4\u0090\u0080\u0080")");  // above U+10FFFF
 }
 
@@ -88,8 +88,9 @@ TEST_F(Pipe, JournalGetsPrioritiesAndNoTime) {
     log->warn("c");
     log->error("d");
   }
-  EXPECT_EQ(read_all(), "<7>level=debug event=a\n<6>level=info event=b n=1\n"
-                        "<4>level=warn event=c\n<3>level=error event=d\n");
+  EXPECT_EQ(read_all(),
+            "<7>level=debug event=a\n<6>level=info event=b n=1\n"
+            "<4>level=warn event=c\n<3>level=error event=d\n");
 }
 
 TEST_F(Pipe, LevelChangesWhileItRuns) {
@@ -163,8 +164,7 @@ TEST_F(Pipe, LinesOfManyThreadsStayWhole) {
     }
   });
   {
-    const auto log =
-        open_log({.fd = ends_[1], .journald = true, .queue_lines = 100'000});
+    const auto log = open_log({.fd = ends_[1], .journald = true, .queue_lines = 100'000});
     std::vector<std::thread> threads;
     for (int t = 0; t < 4; ++t) {
       threads.emplace_back([&log, t] {

@@ -19,9 +19,13 @@ namespace fs = std::filesystem;
 using From = SecretSource::From;
 
 template <class T>
-concept Printable = requires(std::ostream& o, const T& t) { o << t; };
+concept Printable = requires(std::ostream& o, const T& t) {
+  o << t;
+};
 template <class T>
-concept Comparable = requires(const T& a, const T& b) { a == b; };
+concept Comparable = requires(const T& a, const T& b) {
+  a == b;
+};
 
 static_assert(!std::is_copy_constructible_v<Secret> && !std::is_copy_assignable_v<Secret>);
 static_assert(!std::is_convertible_v<Secret, std::string> &&

@@ -1,10 +1,10 @@
 // The table against a plain map, over random calls that come and go.
+#include "daemon/dispatch/inflight.hpp"
+
 #include <gtest/gtest.h>
 
 #include <map>
 #include <random>
-
-#include "daemon/dispatch/inflight.hpp"
 
 namespace headgate {
 namespace {

@@ -72,9 +72,19 @@ TEST(UvLoop, TimersFireInOrderAndNotEarly) {
   std::vector<int> fired;
   const TimePoint start = loop.now();
   std::vector<TimePoint> when(3);
-  At third([&] { fired.push_back(3); when[2] = loop.now(); loop.stop(); });
-  At first([&] { fired.push_back(1); when[0] = loop.now(); });
-  At second([&] { fired.push_back(2); when[1] = loop.now(); });
+  At third([&] {
+    fired.push_back(3);
+    when[2] = loop.now();
+    loop.stop();
+  });
+  At first([&] {
+    fired.push_back(1);
+    when[0] = loop.now();
+  });
+  At second([&] {
+    fired.push_back(2);
+    when[1] = loop.now();
+  });
   At never([&] { fired.push_back(9); });
   loop.arm(third, start + milliseconds(30));
   loop.arm(first, start + milliseconds(500));
@@ -137,7 +147,10 @@ TEST(UvLoop, PostedTwiceWhileItWaitsRunsOnce) {
 TEST(UvLoop, DeferredWorkRunsAfterIntakeInTheSameTurn) {
   UvLoop loop;
   std::vector<std::string> order;
-  Fn deferred([&] { order.push_back("deferred"); loop.stop(); });
+  Fn deferred([&] {
+    order.push_back("deferred");
+    loop.stop();
+  });
   struct In : Intake {
     std::function<void()> f;
     void take_in() override { f(); }

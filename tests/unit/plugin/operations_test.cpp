@@ -112,7 +112,8 @@ TEST(Operations, ExactlyOneThreadCompletes) {
     }
     std::atomic<int> won{0}, wrong{0};
     const auto race = [&] {
-      for (const hg_op op : before) wrong += ops.find(op)->move(op, Phase::running, Phase::done) ? 1 : 0;
+      for (const hg_op op : before)
+        wrong += ops.find(op)->move(op, Phase::running, Phase::done) ? 1 : 0;
       for (const hg_op op : now) won += ops.find(op)->move(op, Phase::running, Phase::done) ? 1 : 0;
     };
     std::thread a(race), b(race);

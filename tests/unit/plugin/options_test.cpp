@@ -22,13 +22,21 @@ Bytes made(const Write& f) {
 }
 const Write kLane = [](Writer& w) {
   w.map(2);
-  w.str("name"); w.str("one");
-  w.str("model"); w.str("blocking");
+  w.str("name");
+  w.str("one");
+  w.str("model");
+  w.str("blocking");
 };
 const Write kKind = [](Writer& w) {
   w.map(2);
-  w.str("kind"); w.str("sql");
-  w.str("verbs"); w.map(1); w.str("ping"); w.map(1); w.str("access"); w.str("read");
+  w.str("kind");
+  w.str("sql");
+  w.str("verbs");
+  w.map(1);
+  w.str("ping");
+  w.map(1);
+  w.str("access");
+  w.str("read");
 };
 // A good table, with one part replaced.
 Bytes table(const std::string& part = "", const Write& write = {}) {
@@ -36,12 +44,20 @@ Bytes table(const std::string& part = "", const Write& write = {}) {
     w.map(part.empty() || part == "name" || part == "kinds" || part == "lanes" ? 3 : 4);
     const auto put = [&](const char* key, const Write& good) {
       w.str(key);
-      if (part == key) write(w);
-      else good(w);
+      if (part == key)
+        write(w);
+      else
+        good(w);
     };
     put("name", [](Writer& p) { p.str("x"); });
-    put("kinds", [](Writer& p) { p.array(1); kKind(p); });
-    put("lanes", [](Writer& p) { p.array(1); kLane(p); });
+    put("kinds", [](Writer& p) {
+      p.array(1);
+      kKind(p);
+    });
+    put("lanes", [](Writer& p) {
+      p.array(1);
+      kLane(p);
+    });
     if (!part.empty() && part != "name" && part != "kinds" && part != "lanes") {
       w.str(part);
       write(w);
@@ -54,14 +70,17 @@ std::string why(const Bytes& map) {
   return r ? "" : r.error().message;
 }
 void expect(const std::string& text, const std::string& word) {
-  EXPECT_NE(text.find(word), std::string::npos) << "\"" << text << "\" does not say \"" << word << "\"";
+  EXPECT_NE(text.find(word), std::string::npos)
+      << "\"" << text << "\" does not say \"" << word << "\"";
 }
 Write lane_with(const char* key, const Write& value) {
   return [key, value](Writer& w) {
     w.array(1);
     w.map(3);
-    w.str("name"); w.str("one");
-    w.str("model"); w.str("event");
+    w.str("name");
+    w.str("one");
+    w.str("model");
+    w.str("event");
     w.str(key);
     value(w);
   };
@@ -74,7 +93,8 @@ TEST(Describe, TheSmallestTableIsTaken) { EXPECT_EQ(why(table()), ""); }
 
 TEST(Describe, EveryCutIsRefused) {
   const Bytes whole = table();
-  for (std::size_t n = 0; n < whole.size(); ++n) EXPECT_NE(why(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n))), "") << n;
+  for (std::size_t n = 0; n < whole.size(); ++n)
+    EXPECT_NE(why(Bytes(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(n))), "") << n;
   Bytes longer = whole;
   longer.push_back(0xc0);
   EXPECT_NE(why(longer), "");
@@ -84,23 +104,46 @@ TEST(Describe, WrongEntriesAreNamed) {
   expect(why(table("colour", number(1))), "unknown key `colour`");
   expect(why(table("name", [](Writer& w) { w.str("two words"); })), "`name`");
   expect(why(table("kinds", [](Writer& w) { w.array(0); })), "kinds");
-  expect(why(table("kinds", [](Writer& w) { w.array(2); kKind(w); kKind(w); })), "kind `sql` is declared twice");
-  expect(why(table("lanes", [](Writer& w) { w.array(2); kLane(w); kLane(w); })), "lane `one` is declared twice");
-  expect(why(table("lanes", lane_with("max_inflight", number(0)))), "`max_inflight` must be an integer from 1 to 65536");
+  expect(why(table("kinds",
+                   [](Writer& w) {
+                     w.array(2);
+                     kKind(w);
+                     kKind(w);
+                   })),
+         "kind `sql` is declared twice");
+  expect(why(table("lanes",
+                   [](Writer& w) {
+                     w.array(2);
+                     kLane(w);
+                     kLane(w);
+                   })),
+         "lane `one` is declared twice");
+  expect(why(table("lanes", lane_with("max_inflight", number(0)))),
+         "`max_inflight` must be an integer from 1 to 65536");
   expect(why(table("lanes", lane_with("max_inflight", number(1 << 20)))), "lanes[0]");
   expect(why(table("lanes", lane_with("max_batch", number(2)))), "`max_batch` is above");
   expect(why(table("lanes", lane_with("connections", number(-1)))), "connections");
-  expect(why(table("lanes", lane_with("per", [](Writer& w) { w.str("planet"); }))), "\"store\" or \"pool\"");
-  expect(why(table("lanes", lane_with("cancel", [](Writer& w) { w.str("maybe"); }))), "\"none\" or \"operation\"");
+  expect(why(table("lanes", lane_with("per", [](Writer& w) { w.str("planet"); }))),
+         "\"store\" or \"pool\"");
+  expect(why(table("lanes", lane_with("cancel", [](Writer& w) { w.str("maybe"); }))),
+         "\"none\" or \"operation\"");
   expect(why(table("lanes", lane_with("lease", number(1)))), "`lease` has the wrong type");
   expect(why(table("lanes", lane_with("lease", [](Writer& w) { w.boolean(false); }))), "conn_io");
   expect(why(table("lanes", lane_with("connections_option", [](Writer& w) { w.str("readers"); }))),
          "lane `one`: `connections_option` names no int option");
-  expect(why(table("kinds", [](Writer& w) {
-           w.array(1); w.map(2);
-           w.str("kind"); w.str("sql");
-           w.str("verbs"); w.map(1); w.str("ping"); w.map(1); w.str("streams"); w.boolean(true);
-         })),
+  expect(why(table("kinds",
+                   [](Writer& w) {
+                     w.array(1);
+                     w.map(2);
+                     w.str("kind");
+                     w.str("sql");
+                     w.str("verbs");
+                     w.map(1);
+                     w.str("ping");
+                     w.map(1);
+                     w.str("streams");
+                     w.boolean(true);
+                   })),
          "kinds[0].verbs.ping: has no `access`");
 }
 
@@ -113,17 +156,40 @@ TEST(Describe, OptionsAreCheckedToo) {
     });
   };
   expect(why(option([](Writer& w) { w.map(0); })), "options.size: has no `type`");
-  expect(why(option([](Writer& w) { w.map(1); w.str("type"); w.str("colour"); })), "options.size");
   expect(why(option([](Writer& w) {
-           w.map(3); w.str("type"); w.str("int"); w.str("min"); w.uint(5); w.str("max"); w.uint(4);
+           w.map(1);
+           w.str("type");
+           w.str("colour");
+         })),
+         "options.size");
+  expect(why(option([](Writer& w) {
+           w.map(3);
+           w.str("type");
+           w.str("int");
+           w.str("min");
+           w.uint(5);
+           w.str("max");
+           w.uint(4);
          })),
          "`min` is above `max`");
   expect(why(option([](Writer& w) {
-           w.map(3); w.str("type"); w.str("int"); w.str("max"); w.uint(4); w.str("default"); w.uint(5);
+           w.map(3);
+           w.str("type");
+           w.str("int");
+           w.str("max");
+           w.uint(4);
+           w.str("default");
+           w.uint(5);
          })),
          "options.size: the default must be an integer of at most 4");
   expect(why(option([](Writer& w) {
-           w.map(3); w.str("type"); w.str("int"); w.str("required"); w.boolean(true); w.str("default"); w.uint(5);
+           w.map(3);
+           w.str("type");
+           w.str("int");
+           w.str("required");
+           w.boolean(true);
+           w.str("default");
+           w.uint(5);
          })),
          "is required and has a default");
 }
@@ -131,8 +197,8 @@ TEST(Describe, OptionsAreCheckedToo) {
 Description plugin() {
   Description d;
   d.name = "x";
-  const auto add = [&](const char* name, Option::Type t, std::optional<std::int64_t> min, std::optional<std::int64_t> max,
-                       bool required, const Write& fallback) {
+  const auto add = [&](const char* name, Option::Type t, std::optional<std::int64_t> min,
+                       std::optional<std::int64_t> max, bool required, const Write& fallback) {
     Option o;
     o.name = name;
     o.type = t;
@@ -152,13 +218,15 @@ Description plugin() {
 }
 std::string faults(const Write& options) {
   std::string all;
-  for (const OptionFault& f : check_options(plugin(), made(options))) all += f.option + " " + f.what + "\n";
+  for (const OptionFault& f : check_options(plugin(), made(options)))
+    all += f.option + " " + f.what + "\n";
   return all;
 }
 Write with(const char* key, const Write& value) {
   return [key, value](Writer& w) {
     w.map(2);
-    w.str("path"); w.str("p");
+    w.str("path");
+    w.str("p");
     w.str(key);
     value(w);
   };
@@ -170,17 +238,27 @@ Write words(const char* s) {
 TEST(Options, EveryFaultIsFoundAndSaysWhatWasExpected) {
   const std::string all = faults([](Writer& w) {
     w.map(6);
-    w.str("readers"); w.str("two");
-    w.str("full"); w.uint(1);
-    w.str("hosts"); w.array(1); w.uint(1);
-    w.str("wait"); w.str("2 parsecs");
-    w.str("cache"); w.sint(-1);
-    w.str("colour"); w.str("red");
+    w.str("readers");
+    w.str("two");
+    w.str("full");
+    w.uint(1);
+    w.str("hosts");
+    w.array(1);
+    w.uint(1);
+    w.str("wait");
+    w.str("2 parsecs");
+    w.str("cache");
+    w.sint(-1);
+    w.str("colour");
+    w.str("red");
   });
   expect(all, "readers must be an integer from 1 to 64, not a string");
   expect(all, "full must be true or false, not an integer");
-  expect(all, "hosts must be a list of strings with a length of at most 2, not a list with an integer");
-  expect(all, "wait must be a duration (milliseconds, or text like \"5s\") from 0 to 60000, not this text");
+  expect(all,
+         "hosts must be a list of strings with a length of at most 2, not a list with an integer");
+  expect(
+      all,
+      "wait must be a duration (milliseconds, or text like \"5s\") from 0 to 60000, not this text");
   expect(all, "cache must be a size (bytes, or text like \"8MiB\"), not a negative number");
   expect(all, "colour is no option of plugin x; it has: path, readers, full, hosts, wait, cache");
   expect(all, "path is missing; it must be a string with a length from 1 to 10");
@@ -197,7 +275,12 @@ TEST(Options, RangesAndUnits) {
   expect(faults(with("wait", words("-1s"))), "not this text");
   EXPECT_EQ(faults(with("cache", words("8MiB"))), "");
   expect(faults(with("cache", words("8MB"))), "not this text");
-  expect(faults([](Writer& w) { w.map(1); w.str("path"); w.str("much too long"); }), "path must be a string");
+  expect(faults([](Writer& w) {
+           w.map(1);
+           w.str("path");
+           w.str("much too long");
+         }),
+         "path must be a string");
   expect(faults(with("path", words("p"))), "path is given twice");
   expect(faults([](Writer& w) { w.array(0); }), "one map");
 }

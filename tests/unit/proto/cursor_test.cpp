@@ -1,4 +1,6 @@
 // Cursor, Writer and check: every form of every type, and every way to lie about a length.
+#include "proto/cursor.hpp"
+
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -6,7 +8,6 @@
 #include <memory>
 #include <new>
 
-#include "proto/cursor.hpp"
 #include "proto/writer.hpp"
 
 // Counts what this thread allocates, to hold the promise that nothing on the way in does.
@@ -35,8 +36,8 @@ Buffer written(F&& f) {
 
 TEST(Writer, UsesTheShortestForm) {
   const std::pair<std::uint64_t, std::size_t> uints[] = {
-      {0, 1},      {127, 1},        {128, 2},        {255, 2},          {256, 3},
-      {65535, 3},  {65536, 5},      {0xffffffff, 5}, {0x100000000, 9},  {UINT64_MAX, 9}};
+      {0, 1},     {127, 1},   {128, 2},        {255, 2},         {256, 3},
+      {65535, 3}, {65536, 5}, {0xffffffff, 5}, {0x100000000, 9}, {UINT64_MAX, 9}};
   for (const auto& [v, n] : uints) {
     EXPECT_EQ(written([&](Writer& w) { w.uint(v); }).size(), n) << v;
     if (v <= INT64_MAX) {
@@ -44,19 +45,33 @@ TEST(Writer, UsesTheShortestForm) {
     }
   }
   const std::pair<std::int64_t, std::size_t> sints[] = {
-      {-1, 1},     {-32, 1},    {-33, 2},        {-128, 2},        {-129, 3}, {-32768, 3},
-      {-32769, 5}, {INT32_MIN, 5}, {INT32_MIN - 1LL, 9}, {INT64_MIN, 9}};
-  for (const auto& [v, n] : sints)
-    EXPECT_EQ(written([&](Writer& w) { w.sint(v); }).size(), n) << v;
-  for (const auto& [length, head] : {std::pair<std::size_t, std::size_t>{0, 1}, {31, 1}, {32, 2},
-                                     {255, 2}, {256, 3}, {65535, 3}, {65536, 5}})
+      {-1, 1},       {-32, 1},       {-33, 2},
+      {-128, 2},     {-129, 3},      {-32768, 3},
+      {-32769, 5},   {INT32_MIN, 5}, {INT32_MIN - 1LL, 9},
+      {INT64_MIN, 9}};
+  for (const auto& [v, n] : sints) EXPECT_EQ(written([&](Writer& w) { w.sint(v); }).size(), n) << v;
+  for (const auto& [length, head] : {std::pair<std::size_t, std::size_t>{0, 1},
+                                     {31, 1},
+                                     {32, 2},
+                                     {255, 2},
+                                     {256, 3},
+                                     {65535, 3},
+                                     {65536, 5}})
     EXPECT_EQ(written([&](Writer& w) { w.str(std::string(length, 'x')); }).size(), head + length);
   for (const auto& [length, head] :
        {std::pair<std::size_t, std::size_t>{0, 2}, {255, 2}, {256, 3}, {65535, 3}, {65536, 5}})
     EXPECT_EQ(written([&](Writer& w) { w.bin(Buffer(length)); }).size(), head + length);
-  for (const auto& [length, head] :
-       {std::pair<std::size_t, std::size_t>{0, 3}, {1, 2}, {2, 2}, {3, 3}, {4, 2}, {8, 2}, {16, 2},
-        {17, 3}, {255, 3}, {256, 4}, {65536, 6}})
+  for (const auto& [length, head] : {std::pair<std::size_t, std::size_t>{0, 3},
+                                     {1, 2},
+                                     {2, 2},
+                                     {3, 3},
+                                     {4, 2},
+                                     {8, 2},
+                                     {16, 2},
+                                     {17, 3},
+                                     {255, 3},
+                                     {256, 4},
+                                     {65536, 6}})
     EXPECT_EQ(written([&](Writer& w) { w.ext(5, Buffer(length)); }).size(), head + length);
 }
 
@@ -112,9 +127,15 @@ TEST(Cursor, ReadsBackWhatWasWritten) {
 }
 
 TEST(Cursor, SignsAndWidthsDoNotMatter) {
-  const Buffer forms[] = {{5}, {0xcc, 5}, {0xcd, 0, 5}, {0xce, 0, 0, 0, 5},
-                          {0xcf, 0, 0, 0, 0, 0, 0, 0, 5}, {0xd0, 5}, {0xd1, 0, 5},
-                          {0xd2, 0, 0, 0, 5}, {0xd3, 0, 0, 0, 0, 0, 0, 0, 5}};
+  const Buffer forms[] = {{5},
+                          {0xcc, 5},
+                          {0xcd, 0, 5},
+                          {0xce, 0, 0, 0, 5},
+                          {0xcf, 0, 0, 0, 0, 0, 0, 0, 5},
+                          {0xd0, 5},
+                          {0xd1, 0, 5},
+                          {0xd2, 0, 0, 0, 5},
+                          {0xd3, 0, 0, 0, 0, 0, 0, 0, 5}};
   for (const Buffer& f : forms) {
     Cursor a(f), b(f), d(f);
     EXPECT_EQ(a.read_uint(), 5u);
@@ -170,9 +191,13 @@ TEST(Cursor, EveryHeaderCutShortFailsInsideItsBytes) {
 }
 
 TEST(Cursor, AContainerMayNotClaimMoreThanThereIs) {
-  const Buffer lies[] = {{0xdd, 0xff, 0xff, 0xff, 0xff},       {0xdf, 0x7f, 0xff, 0xff, 0xff, 0, 0},
-                         {0xdc, 0x00, 0x02, 0xc0},             {0x91}, {0x81, 0xc0},
-                         {0xdf, 0x80, 0x00, 0x00, 0x01, 0, 0}, {0xde, 0x00, 0x02, 0, 0, 0}};
+  const Buffer lies[] = {{0xdd, 0xff, 0xff, 0xff, 0xff},
+                         {0xdf, 0x7f, 0xff, 0xff, 0xff, 0, 0},
+                         {0xdc, 0x00, 0x02, 0xc0},
+                         {0x91},
+                         {0x81, 0xc0},
+                         {0xdf, 0x80, 0x00, 0x00, 0x01, 0, 0},
+                         {0xde, 0x00, 0x02, 0, 0, 0}};
   for (const Buffer& b : lies) {
     Cursor c(b);
     c.next();

@@ -26,10 +26,14 @@ std::uint64_t seed() {
 std::uint64_t number(Random& r) {
   const std::uint64_t edge = std::uint64_t{1} << r() % 64;
   switch (r() % 4) {
-    case 0: return edge;
-    case 1: return edge - 1;
-    case 2: return r() % 200;
-    default: return r();
+    case 0:
+      return edge;
+    case 1:
+      return edge - 1;
+    case 2:
+      return r() % 200;
+    default:
+      return r();
   }
 }
 
@@ -40,13 +44,27 @@ std::size_t length(Random& r) {
 
 void value(Writer& w, Random& r, int depth) {
   switch (r() % (depth > 0 ? 10 : 8)) {
-    case 0: w.nil(); break;
-    case 1: w.boolean(r() % 2 == 0); break;
-    case 2: w.uint(number(r)); break;
-    case 3: w.sint(static_cast<std::int64_t>(number(r))); break;
-    case 4: w.real(static_cast<double>(number(r)) / 7); break;
-    case 5: w.str(std::string(length(r), static_cast<char>('a' + r() % 26))); break;
-    case 6: w.bin(Buffer(length(r), static_cast<std::uint8_t>(r()))); break;
+    case 0:
+      w.nil();
+      break;
+    case 1:
+      w.boolean(r() % 2 == 0);
+      break;
+    case 2:
+      w.uint(number(r));
+      break;
+    case 3:
+      w.sint(static_cast<std::int64_t>(number(r)));
+      break;
+    case 4:
+      w.real(static_cast<double>(number(r)) / 7);
+      break;
+    case 5:
+      w.str(std::string(length(r), static_cast<char>('a' + r() % 26)));
+      break;
+    case 6:
+      w.bin(Buffer(length(r), static_cast<std::uint8_t>(r())));
+      break;
     case 7:
       w.ext(static_cast<std::int8_t>(r()), Buffer(length(r), static_cast<std::uint8_t>(r())));
       break;
@@ -79,12 +97,18 @@ Buffer mutated(Buffer b, Random& r) {
     if (b.empty()) return b;
     const std::size_t at = r() % std::min<std::size_t>(b.size(), 64);
     switch (r() % 4) {
-      case 0: b[at] = static_cast<std::uint8_t>(r()); break;
-      case 1: b.erase(b.begin() + static_cast<std::ptrdiff_t>(at)); break;
+      case 0:
+        b[at] = static_cast<std::uint8_t>(r());
+        break;
+      case 1:
+        b.erase(b.begin() + static_cast<std::ptrdiff_t>(at));
+        break;
       case 2:
         b.insert(b.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::uint8_t>(r()));
         break;
-      default: b.resize(b.size() - 1); break;
+      default:
+        b.resize(b.size() - 1);
+        break;
     }
   }
   return b;
@@ -94,10 +118,14 @@ Buffer mutated(Buffer b, Random& r) {
 bool same(Cursor& c, const msgpack::object& o) {
   const Item it = c.next();
   switch (it.type) {
-    case Type::nil: return o.type == msgpack::type::NIL;
-    case Type::boolean: return o.type == msgpack::type::BOOLEAN && o.via.boolean == it.boolean;
-    case Type::uint: return o.type == msgpack::type::POSITIVE_INTEGER && o.via.u64 == it.uint;
-    case Type::sint: return o.type == msgpack::type::NEGATIVE_INTEGER && o.via.i64 == it.sint;
+    case Type::nil:
+      return o.type == msgpack::type::NIL;
+    case Type::boolean:
+      return o.type == msgpack::type::BOOLEAN && o.via.boolean == it.boolean;
+    case Type::uint:
+      return o.type == msgpack::type::POSITIVE_INTEGER && o.via.u64 == it.uint;
+    case Type::sint:
+      return o.type == msgpack::type::NEGATIVE_INTEGER && o.via.i64 == it.sint;
     case Type::float32:
     case Type::float64:
       return (o.type == msgpack::type::FLOAT32 || o.type == msgpack::type::FLOAT64) &&
@@ -121,7 +149,8 @@ bool same(Cursor& c, const msgpack::object& o) {
       for (std::uint32_t i = 0; i < it.count; ++i)
         if (!same(c, o.via.map.ptr[i].key) || !same(c, o.via.map.ptr[i].val)) return false;
       return true;
-    case Type::invalid: break;
+    case Type::invalid:
+      break;
   }
   return false;
 }

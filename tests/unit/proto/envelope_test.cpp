@@ -1,9 +1,9 @@
 // What the vectors do not say: bounds of the encoders, no allocation, every prefix of a frame.
+#include "proto/envelope.hpp"
+
 #include <gtest/gtest.h>
 
 #include <memory>
-
-#include "proto/envelope.hpp"
 
 namespace headgate::proto {
 namespace {
@@ -95,9 +95,8 @@ TEST(Envelope, AReplyHeadNeverPassesItsBound) {
     });
     m.detail = d;
     m.warnings = warnings;
-    const Buffer b = written([&](Writer& w) {
-      encode_reply_head(w, UINT64_MAX, Code::internal, m);
-    });
+    const Buffer b =
+        written([&](Writer& w) { encode_reply_head(w, UINT64_MAX, Code::internal, m); });
     ASSERT_LE(b.size(), kReplyHeadMax);
     Buffer frame = b;
     frame.push_back(0xc0);
@@ -119,7 +118,8 @@ TEST(Envelope, AReplyHeadNeverPassesItsBound) {
   m.store = store;
   m.detail = big;
   EXPECT_LE(written([&](Writer& w) { encode_reply_head(w, UINT64_MAX, Code::internal, m); }).size(),
-            1'100u) << "what every fixed field needs at most";
+            1'100u)
+      << "what every fixed field needs at most";
 }
 
 TEST(Envelope, DetailAndWarningsThatFitAreKept) {
@@ -178,14 +178,25 @@ TEST(Envelope, EveryPrefixIsRefused) {
     encode_store(w, "cache", "key_value", verbs);
   });
   const std::pair<From, Buffer> frames[] = {
-      {From::client, written([](Writer& w) { encode(w, Hello{1, "x", "1", 1, 1, true}); })},
-      {From::client,
-       written([](Writer& w) { encode(w, Request{7, 1000, "o", "q", every_option(), kBody}); })},
-      {From::client, written([](Writer& w) { encode(w, Data{7, 1, true, kBody}); })},
-      {From::client, written([](Writer& w) { encode(w, Credit{7, 300}); })},
+      {From::client, written([](Writer& w) {
+         encode(w, Hello{1, "x", "1", 1, 1, true});
+       })},
+      {From::client, written([](Writer& w) {
+         encode(w, Request{7, 1000, "o", "q", every_option(), kBody});
+       })},
+      {From::client, written([](Writer& w) {
+         encode(w, Data{7, 1, true, kBody});
+       })},
+      {From::client, written([](Writer& w) {
+         encode(w, Credit{7, 300});
+       })},
       {From::client, written([](Writer& w) { encode(w, Cancel{700}); })},
-      {From::daemon, written([&](Writer& w) { encode(w, Welcome{1, 1, {}, 5, stores}); })},
-      {From::daemon, written([](Writer& w) { encode(w, Part{7, 1, kBody}); })},
+      {From::daemon, written([&](Writer& w) {
+         encode(w, Welcome{1, 1, {}, 5, stores});
+       })},
+      {From::daemon, written([](Writer& w) {
+         encode(w, Part{7, 1, kBody});
+       })},
       {From::daemon, written([](Writer& w) {
          encode_reply_head(w, 7, Code::conflict, every_meta());
          w.raw(kBody);

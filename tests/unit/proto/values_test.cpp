@@ -1,9 +1,9 @@
 // Ext values and their texts, at the edges that the vectors do not list one by one.
+#include "proto/values.hpp"
+
 #include <gtest/gtest.h>
 
 #include <random>
-
-#include "proto/values.hpp"
 
 namespace headgate::proto {
 namespace {

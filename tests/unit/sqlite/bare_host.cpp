@@ -48,7 +48,8 @@ struct BareStore::Worker {
 
 Json bin(std::string_view b) { return Json::binary(std::vector<std::uint8_t>(b.begin(), b.end())); }
 Json ext(int type, std::string_view b) {
-  return Json::binary(std::vector<std::uint8_t>(b.begin(), b.end()), static_cast<std::uint8_t>(type));
+  return Json::binary(std::vector<std::uint8_t>(b.begin(), b.end()),
+                      static_cast<std::uint8_t>(type));
 }
 std::vector<std::uint8_t> pack(const Json& j) { return Json::to_msgpack(j); }
 
@@ -69,7 +70,8 @@ std::uint64_t clock_us(const hg_host*) {
                                         .count());
 }
 
-std::int32_t do_reserve(const hg_host* h, hg_op op, std::uint64_t n, std::uint8_t** out, std::uint64_t* room) {
+std::int32_t do_reserve(const hg_host* h, hg_op op, std::uint64_t n, std::uint8_t** out,
+                        std::uint64_t* room) {
   auto t = ticket(h, op);
   const std::uint64_t max = static_cast<const BareHost*>(h)->reply_max;
   if (t->cancelled) return HG_STOP;
@@ -85,8 +87,10 @@ std::int32_t do_flush(const hg_host* h, hg_op op) {
   auto t = ticket(h, op);
   const proto::Bytes part(t->sink.data(), t->used);
   bool go = true;
-  if (t->options.on_part) go = t->options.on_part(part);
-  else t->reply.parts.push_back(Json::from_msgpack(part.begin(), part.end()));
+  if (t->options.on_part)
+    go = t->options.on_part(part);
+  else
+    t->reply.parts.push_back(Json::from_msgpack(part.begin(), part.end()));
   t->used = 0;
   return go && !t->cancelled ? HG_GO : HG_STOP;
 }
@@ -168,7 +172,9 @@ BareHost::BareHost() : hg_host{} {
     if (at + n > t->used) std::abort();
     std::copy_n(b, n, t->sink.data() + at);
   };
-  written = [](const hg_host* h, hg_op op) { return static_cast<std::uint64_t>(ticket(h, op)->used); };
+  written = [](const hg_host* h, hg_op op) {
+    return static_cast<std::uint64_t>(ticket(h, op)->used);
+  };
   rewind = [](const hg_host* h, hg_op op) { ticket(h, op)->used = 0; };
   flush_part = do_flush;
   take = do_take;
@@ -187,7 +193,8 @@ BareHost::BareHost() : hg_host{} {
   };
   log = [](const hg_host*, std::uint64_t, std::int32_t level, hg_bytes m) {
     if (level >= HG_LOG_ERROR)
-      std::fprintf(stderr, "plugin: %.*s\n", static_cast<int>(m.size), reinterpret_cast<const char*>(m.data));
+      std::fprintf(stderr, "plugin: %.*s\n", static_cast<int>(m.size),
+                   reinterpret_cast<const char*>(m.data));
   };
 }
 
@@ -285,7 +292,9 @@ BareStore::Worker* BareStore::worker_for(std::uint32_t lane, std::uint64_t lease
   for (auto& w : workers_) {
     if (lease != 0 && w->lease == lease) return w.get();
     if (lease != 0 || w->lane != lane || (lane == kReadLane && w->access != access)) continue;
-    const auto load = [](const Worker& x) { return x.queue.size() + x.running.size() + (x.lease != 0 ? 1000 : 0); };
+    const auto load = [](const Worker& x) {
+      return x.queue.size() + x.running.size() + (x.lease != 0 ? 1000 : 0);
+    };
     if (best == nullptr || load(*w) < load(*best)) best = w.get();
   }
   return best;
@@ -383,7 +392,9 @@ void BareStore::finish_route(const std::shared_ptr<Ticket>& t) {
               BareHost::the().complete(&BareHost::the(), x->call.op, &d);
             }
         }
-        if (open) plugin_->conn_submit(w->connection, calls.data(), static_cast<std::uint32_t>(calls.size()));
+        if (open)
+          plugin_->conn_submit(w->connection, calls.data(),
+                               static_cast<std::uint32_t>(calls.size()));
         lk.lock();
         w->running.clear();
         bool broken = false;
@@ -418,7 +429,8 @@ void BareStore::finish_route(const std::shared_ptr<Ticket>& t) {
   free_.notify_all();
 }
 
-std::shared_ptr<Ticket> BareStore::start(std::string_view verb, const Json& body, const CallOptions& o) {
+std::shared_ptr<Ticket> BareStore::start(std::string_view verb, const Json& body,
+                                         const CallOptions& o) {
   auto t = std::make_shared<Ticket>();
   t->body = pack(body);
   t->verb = verb;
@@ -451,8 +463,7 @@ Reply BareStore::wait(const std::shared_ptr<Ticket>& t) {
     t->done_cv.wait(lock, [&] { return t->done; });
     if (t->call.op != 0 && t->reply.retry != HG_RETRY_REROUTE) {
       // The worker names the lease after complete().
-      if (t->reply.lease != HG_LEASE_NONE)
-        t->done_cv.wait(lock, [&] { return t->call.size == 0; });
+      if (t->reply.lease != HG_LEASE_NONE) t->done_cv.wait(lock, [&] { return t->call.size == 0; });
       return t->reply;
     }
     if (++t->reply.hops > 5) return t->reply;
@@ -515,7 +526,8 @@ std::vector<Reply> BareStore::together(const std::vector<std::pair<std::string, 
   hold_writer();
   std::vector<std::shared_ptr<Ticket>> tickets;
   for (std::size_t i = 0; i < calls.size(); ++i)
-    tickets.push_back(start(calls[i].first, calls[i].second, i < options.size() ? options[i] : CallOptions{}));
+    tickets.push_back(
+        start(calls[i].first, calls[i].second, i < options.size() ? options[i] : CallOptions{}));
   release_writer();
   std::vector<Reply> replies;
   for (auto& t : tickets) replies.push_back(wait(t));

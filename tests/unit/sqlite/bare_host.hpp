@@ -48,10 +48,10 @@ struct Reply {
   std::uint32_t retry_after_ms = 0;
   std::int64_t rows_affected = -1;  // -1: not told
   std::int64_t last_id = -1;
-  Json body;                        // nil when there is none
-  std::vector<std::uint8_t> raw;    // the same as bytes
-  std::vector<Json> parts;          // streamed before the reply, unless on_part took them
-  std::uint64_t lease_id = 0;       // to be given as CallOptions.lease while lease is OPEN
+  Json body;                      // nil when there is none
+  std::vector<std::uint8_t> raw;  // the same as bytes
+  std::vector<Json> parts;        // streamed before the reply, unless on_part took them
+  std::uint64_t lease_id = 0;     // to be given as CallOptions.lease while lease is OPEN
   int hops = 0;
   [[nodiscard]] bool ok() const { return code == HG_OK; }
 };
@@ -64,9 +64,9 @@ struct CallOptions {
   std::uint64_t fetch = 0;
   std::string key;
   std::string service = "tests";
-  std::function<bool(proto::Bytes)> on_part;             // false: nobody takes more
-  std::function<std::optional<Json>()> upload;           // pieces; nullopt: the end
-  bool abort_upload = false;                             // ends the upload as aborted instead
+  std::function<bool(proto::Bytes)> on_part;    // false: nobody takes more
+  std::function<std::optional<Json>()> upload;  // pieces; nullopt: the end
+  bool abort_upload = false;                    // ends the upload as aborted instead
 };
 
 // The operation of a call in flight, for cancel().

@@ -1,4 +1,5 @@
-// Files that are not there, not ours, locked or too large; streams; backup; a process that is killed.
+// Files that are not there, not ours, locked or too large; streams; backup; a process that is
+// killed.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <signal.h>
@@ -23,7 +24,9 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
 Json sql(const std::string& text) { return {{"sql", text}}; }
-constexpr const char* kMillion = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 1000000) SELECT x, 'row ' || x FROM c";
+constexpr const char* kMillion =
+    "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 1000000) SELECT x, 'row "
+    "' || x FROM c";
 
 std::int64_t resident_kib() {
   std::ifstream f("/proc/self/statm");
@@ -44,7 +47,8 @@ TEST(Faults, OptionsAreChecked) {
   EXPECT_THAT(error(Json::object()), HasSubstr("`path` is missing"));
   EXPECT_THAT(error({{"path", 5}}), HasSubstr("`path`"));
   EXPECT_THAT(error({{"path", "x"}, {"synchronous", "off"}}), HasSubstr("\"full\" or \"normal\""));
-  EXPECT_THAT(error({{"path", "x"}, {"batch_max", 0}}), HasSubstr("`batch_max` must be an integer from 1 to 512"));
+  EXPECT_THAT(error({{"path", "x"}, {"batch_max", 0}}),
+              HasSubstr("`batch_max` must be an integer from 1 to 512"));
   EXPECT_THAT(error({{"path", "x"}, {"batchmax", 5}}), HasSubstr("unknown option `batchmax`"));
   EXPECT_EQ(error({{"path", "x"}, {"synchronous", "normal"}, {"readers", 1}}), "");
 }
@@ -60,7 +64,8 @@ TEST(Faults, FilesThatCannotBeOpened) {
     EXPECT_THAT(w.message, HasSubstr(path));
     return w.message;
   };
-  EXPECT_THAT(open("/nonexistent/dir/x.db"), HasSubstr("/nonexistent/dir cannot be reached (No such file"));
+  EXPECT_THAT(open("/nonexistent/dir/x.db"),
+              HasSubstr("/nonexistent/dir cannot be reached (No such file"));
   EXPECT_THAT(open("/proc"), HasSubstr("directory"));
   std::string dir = (std::filesystem::temp_directory_path() / "hg-faults-XXXXXX").string();
   ASSERT_NE(::mkdtemp(dir.data()), nullptr);
@@ -79,7 +84,7 @@ TEST(Faults, FilesThatCannotBeOpened) {
 TEST(Faults, NewFilesAreTheOwnersAlone) {
   BareStore s(plugin_of(make_sql_kind));
   ASSERT_TRUE(s.call("execute", sql("CREATE TABLE t(a)")).ok());
-  struct stat st{};
+  struct stat st {};
   for (const char* name : {"/store.db", "/store.db-wal", "/store.db-shm"}) {
     ASSERT_EQ(::stat((s.dir() + name).c_str(), &st), 0) << name;
     EXPECT_EQ(st.st_mode & 0777, 0600u) << name;
@@ -92,7 +97,8 @@ TEST(Faults, AnotherProcessHoldsTheLock) {
   sqlite3* other = nullptr;
   ASSERT_EQ(sqlite3_open((s.dir() + "/l.db").c_str(), &other), SQLITE_OK);
   ASSERT_EQ(sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr), SQLITE_OK);
-  for (const Reply& r : s.together({{"execute", sql("INSERT INTO t VALUES (1)")}, {"execute", sql("INSERT INTO t VALUES (2)")}})) {
+  for (const Reply& r : s.together({{"execute", sql("INSERT INTO t VALUES (1)")},
+                                    {"execute", sql("INSERT INTO t VALUES (2)")}})) {
     EXPECT_EQ(r.code, HG_CONFLICT);
     EXPECT_EQ(r.sqlstate, "55P03");
     EXPECT_EQ(r.outcome, HG_REJECTED);
@@ -157,7 +163,9 @@ TEST(Stream, CancelledMidway) {
   EXPECT_EQ(s.call("query", sql("SELECT 5")).body["rows"], (Json{{5}}));
   // From another thread, in the middle of a statement that gives no row and runs one long opcode.
   ASSERT_TRUE(s.call("execute", sql("CREATE TABLE big(a)")).ok());
-  auto t = s.start("query", sql("SELECT count(*) FROM (" + std::string(kMillion) + ") a, (" + kMillion + ") b"), {.timeout_ms = 60'000});
+  auto t = s.start(
+      "query", sql("SELECT count(*) FROM (" + std::string(kMillion) + ") a, (" + kMillion + ") b"),
+      {.timeout_ms = 60'000});
   std::this_thread::sleep_for(50ms);
   s.cancel(t);
   EXPECT_EQ(s.wait(t).code, HG_CANCELLED);
@@ -167,7 +175,9 @@ TEST(Stream, CancelledMidway) {
 TEST(Stream, DeadlineStopsAQuery) {
   BareStore s(plugin_of(make_sql_kind));
   const auto started = std::chrono::steady_clock::now();
-  const Reply r = s.call("query", sql("SELECT count(*) FROM (" + std::string(kMillion) + ") a, (" + kMillion + ") b"), {.timeout_ms = 150});
+  const Reply r = s.call(
+      "query", sql("SELECT count(*) FROM (" + std::string(kMillion) + ") a, (" + kMillion + ") b"),
+      {.timeout_ms = 150});
   EXPECT_EQ(r.code, HG_DEADLINE);
   EXPECT_LT(std::chrono::steady_clock::now() - started, 2s);
 }
@@ -175,7 +185,9 @@ TEST(Stream, DeadlineStopsAQuery) {
 TEST(Stream, InsertReturningStreamsFromTheWriter) {
   BareStore s(plugin_of(make_sql_kind));
   ASSERT_TRUE(s.call("execute", sql("CREATE TABLE t(a)")).ok());
-  const Reply r = s.call("execute", sql("INSERT INTO t SELECT value FROM json_each('[1,2,3,4,5]') RETURNING a"), {.fetch = 2});
+  const Reply r =
+      s.call("execute", sql("INSERT INTO t SELECT value FROM json_each('[1,2,3,4,5]') RETURNING a"),
+             {.fetch = 2});
   ASSERT_TRUE(r.ok()) << r.message;
   EXPECT_EQ(r.parts.size(), 2u);
   EXPECT_EQ(r.body["rows"], (Json{{5}}));
@@ -194,8 +206,15 @@ TEST(Cache, ForgetsTheOldestStatement) {
 TEST(Backup, IsOneStateWhileOthersWrite) {
   BareStore s(plugin_of(make_sql_kind));
   ASSERT_TRUE(s.call("execute", sql("CREATE TABLE t(a, b)")).ok());
-  ASSERT_TRUE(s.call("execute", sql("INSERT INTO t SELECT value, hex(randomblob(2000)) FROM json_each('[" +
-                                    [] { std::string x = "0"; for (int i = 1; i < 2000; ++i) x += ",0"; return x; }() + "]')")).ok());
+  ASSERT_TRUE(
+      s.call("execute", sql("INSERT INTO t SELECT value, hex(randomblob(2000)) FROM json_each('[" +
+                            [] {
+                              std::string x = "0";
+                              for (int i = 1; i < 2000; ++i) x += ",0";
+                              return x;
+                            }() +
+                            "]')"))
+          .ok());
   std::atomic<bool> stop{false};
   std::thread writer([&] {
     // Each call adds one to every row: a copy of one state has one value.
@@ -219,23 +238,29 @@ TEST(Backup, IsOneStateWhileOthersWrite) {
   EXPECT_EQ(r.body, nullptr);
   out.close();
   BareStore restored(plugin_of(make_sql_kind), {.options = {{"path", copy}}});
-  EXPECT_EQ(restored.call("query", sql("SELECT count(*), count(DISTINCT a) FROM t")).body["rows"], (Json{{2000, 1}}));
+  EXPECT_EQ(restored.call("query", sql("SELECT count(*), count(DISTINCT a) FROM t")).body["rows"],
+            (Json{{2000, 1}}));
   for (const auto& e : std::filesystem::directory_iterator(s.dir()))
     EXPECT_THAT(e.path().string(), ::testing::Not(HasSubstr("backup-")));
 }
 
 TEST(Log, StaysBoundedWhileReadersOverlap) {
-  BareStore s(plugin_of(make_sql_kind), {.options = {{"path", "w.db"}, {"wal_truncate_bytes", 1 << 20}}});
+  BareStore s(plugin_of(make_sql_kind),
+              {.options = {{"path", "w.db"}, {"wal_truncate_bytes", 1 << 20}}});
   ASSERT_TRUE(s.call("execute", sql("CREATE TABLE t(a, b)")).ok());
   std::atomic<bool> stop{false};
   std::vector<std::thread> readers;
   for (int i = 0; i < 2; ++i)
     readers.emplace_back([&] {
-      while (!stop) s.call("query", sql("SELECT count(*), max(b) FROM (SELECT * FROM t LIMIT 300)"));
+      while (!stop)
+        s.call("query", sql("SELECT count(*), max(b) FROM (SELECT * FROM t LIMIT 300)"));
     });
   std::uintmax_t most = 0;
   for (int i = 0; i < 150; ++i) {
-    ASSERT_TRUE(s.call("execute", sql("INSERT INTO t SELECT value, hex(randomblob(4000)) FROM json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]')")).ok());
+    ASSERT_TRUE(
+        s.call("execute", sql("INSERT INTO t SELECT value, hex(randomblob(4000)) FROM "
+                              "json_each('[1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17,18,19,20]')"))
+            .ok());
     most = std::max(most, std::filesystem::file_size(s.dir() + "/w.db-wal"));
   }
   stop = true;
@@ -260,7 +285,8 @@ TEST(Crash, WhatWasAcknowledgedIsThere) {
         threads.emplace_back([&] {
           for (;;) {
             const int n = next++;
-            if (!s.call("execute", {{"sql", "INSERT INTO t VALUES (?)"}, {"params", {n}}}).ok()) continue;
+            if (!s.call("execute", {{"sql", "INSERT INTO t VALUES (?)"}, {"params", {n}}}).ok())
+              continue;
             if (::write(pipe_fd[1], &n, sizeof n) != sizeof n) ::_exit(1);
           }
         });
@@ -270,7 +296,8 @@ TEST(Crash, WhatWasAcknowledgedIsThere) {
     ::close(pipe_fd[1]);
     std::vector<int> acknowledged;
     int n = 0;
-    while (acknowledged.size() < 300 && ::read(pipe_fd[0], &n, sizeof n) == sizeof n) acknowledged.push_back(n);
+    while (acknowledged.size() < 300 && ::read(pipe_fd[0], &n, sizeof n) == sizeof n)
+      acknowledged.push_back(n);
     ::kill(child, SIGKILL);
     while (::read(pipe_fd[0], &n, sizeof n) == sizeof n) acknowledged.push_back(n);
     ::close(pipe_fd[0]);

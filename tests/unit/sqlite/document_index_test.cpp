@@ -83,7 +83,9 @@ Value random_document(Random& random, int id) {
     return d;
   };
   switch (random() % 4) {
-    case 0: v.set("d", pair()); break;
+    case 0:
+      v.set("d", pair());
+      break;
     case 1: {
       Array items;
       for (auto n = random() % 4; n > 0; --n)
@@ -91,8 +93,11 @@ Value random_document(Random& random, int id) {
       v.set("d", Value::array(std::move(items)));
       break;
     }
-    case 2: v.set("d", random_scalar(random)); break;
-    default: break;
+    case 2:
+      v.set("d", random_scalar(random));
+      break;
+    default:
+      break;
   }
   return v;
 }
@@ -107,22 +112,32 @@ Value one_operator(Random& random) {
     return v;
   };
   switch (random() % 12) {
-    case 0: return Value::object({{"$gt", plain()}});
-    case 1: return Value::object({{"$gte", plain()}});
-    case 2: return Value::object({{"$lt", plain()}});
-    case 3: return Value::object({{"$lte", plain()}});
-    case 4: return Value::object({{"$gte", plain()}, {"$lt", plain()}});
-    case 5: case 6: {
+    case 0:
+      return Value::object({{"$gt", plain()}});
+    case 1:
+      return Value::object({{"$gte", plain()}});
+    case 2:
+      return Value::object({{"$lt", plain()}});
+    case 3:
+      return Value::object({{"$lte", plain()}});
+    case 4:
+      return Value::object({{"$gte", plain()}, {"$lt", plain()}});
+    case 5:
+    case 6: {
       Array list;
       for (auto n = random() % 4; n > 0; --n) list.push_back(value());
       return Value::object({{random() % 4 == 0 ? "$nin" : "$in", Value::array(std::move(list))}});
     }
-    case 7: return Value::object({{"$ne", plain()}});
-    case 8: return Value::object({{"$exists", Value::boolean(random() % 2 == 0)}});
-    case 9: return Value::object({{"$regex", Value::string(random() % 2 == 0 ? "^a" : "^b.*")}});
+    case 7:
+      return Value::object({{"$ne", plain()}});
+    case 8:
+      return Value::object({{"$exists", Value::boolean(random() % 2 == 0)}});
+    case 9:
+      return Value::object({{"$regex", Value::string(random() % 2 == 0 ? "^a" : "^b.*")}});
     case 10:
       return Value::object({{"$elemMatch", Value::object({{"$gte", plain()}, {"$lte", plain()}})}});
-    default: return Value::object({{"$not", Value::object({{"$gt", plain()}})}});
+    default:
+      return Value::object({{"$not", Value::object({{"$gt", plain()}})}});
   }
 }
 

@@ -1,9 +1,10 @@
 // Expressions, projections and stages against the behaviour that MongoDB's manual describes.
+#include "plugins/sqlite/document_pipeline.hpp"
+
 #include <gtest/gtest.h>
 
 #include "plugins/sdk/driver.hpp"
 #include "plugins/sqlite/document_expression.hpp"
-#include "plugins/sqlite/document_pipeline.hpp"
 #include "plugins/sqlite/document_projection.hpp"
 #include "tests/unit/sqlite/document_text.hpp"
 
@@ -195,16 +196,17 @@ Value run(const char* stages, const char* documents) {
   Array out;
   const Pipeline p(V(stages));
   const Filter first(p.first_match());
-  p.run(false,
-        [&](const Pipeline::Push& push) {
-          for (const Value& d : V(documents).items())
-            if (first.matches(d) && !push(d)) return;
-        },
-        [&](Value v) {
-          out.push_back(std::move(v));
-          return true;
-        },
-        {});
+  p.run(
+      false,
+      [&](const Pipeline::Push& push) {
+        for (const Value& d : V(documents).items())
+          if (first.matches(d) && !push(d)) return;
+      },
+      [&](Value v) {
+        out.push_back(std::move(v));
+        return true;
+      },
+      {});
   return Value::array(std::move(out));
 }
 

@@ -13,18 +13,24 @@ using Json = nlohmann::ordered_json;
 
 Value convert(const Json& j) {
   switch (j.type()) {
-    case Json::value_t::null: return {};
-    case Json::value_t::boolean: return Value::boolean(j.get<bool>());
-    case Json::value_t::number_integer: case Json::value_t::number_unsigned:
+    case Json::value_t::null:
+      return {};
+    case Json::value_t::boolean:
+      return Value::boolean(j.get<bool>());
+    case Json::value_t::number_integer:
+    case Json::value_t::number_unsigned:
       return Value::integer(j.get<std::int64_t>());
-    case Json::value_t::number_float: return Value::floating(j.get<double>());
-    case Json::value_t::string: return Value::string(j.get<std::string>());
+    case Json::value_t::number_float:
+      return Value::floating(j.get<double>());
+    case Json::value_t::string:
+      return Value::string(j.get<std::string>());
     case Json::value_t::array: {
       Array out;
       for (const Json& e : j) out.push_back(convert(e));
       return Value::array(std::move(out));
     }
-    default: break;
+    default:
+      break;
   }
   if (j.contains("$re")) return Value::regex({j["$regex"], j.value("$options", "")});
   if (j.contains("$date")) return Value::date(j["$date"].get<std::int64_t>());

@@ -1,8 +1,9 @@
 // Updates against the behaviour that MongoDB's manual describes.
+#include "plugins/sqlite/document_update.hpp"
+
 #include <gtest/gtest.h>
 
 #include "plugins/sdk/driver.hpp"
-#include "plugins/sqlite/document_update.hpp"
 #include "tests/unit/sqlite/document_text.hpp"
 
 namespace headgate::sqlite::doc {

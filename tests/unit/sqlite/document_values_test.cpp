@@ -119,7 +119,8 @@ TEST(DocumentValues, NumbersOfAllTypesOrderTransitively) {
   std::mt19937_64 random(7);
   const auto number = [&]() -> Value {
     switch (random() % 6) {
-      case 0: return Value::integer(static_cast<std::int64_t>(random()) >> (random() % 63));
+      case 0:
+        return Value::integer(static_cast<std::int64_t>(random()) >> (random() % 63));
       case 1:
         return Value::floating(std::ldexp(static_cast<double>(static_cast<std::int64_t>(random())),
                                           static_cast<int>(random() % 200) - 100));
@@ -128,8 +129,10 @@ TEST(DocumentValues, NumbersOfAllTypesOrderTransitively) {
             static_cast<double>(static_cast<int>(random() % 2000) - 1000) / 8));
       case 3:
         return Value::floating(static_cast<double>(static_cast<int>(random() % 2000) - 1000) / 8);
-      case 4: return Value::int64((std::int64_t{1} << 53) + static_cast<int>(random() % 5) - 2);
-      default: return Value::floating(9007199254740992.0 + 2.0 * static_cast<double>(random() % 3));
+      case 4:
+        return Value::int64((std::int64_t{1} << 53) + static_cast<int>(random() % 5) - 2);
+      default:
+        return Value::floating(9007199254740992.0 + 2.0 * static_cast<double>(random() % 3));
     }
   };
   for (int i = 0; i < 60'000; ++i) {
@@ -272,7 +275,9 @@ TEST(DocumentDecimal, BytesAreThoseOfTheSpecification) {
     return out;
   };
   EXPECT_EQ(hex(D("1")), "01000000000000000000000000004030");
-  EXPECT_EQ(hex(D("-1.0")), "0A00000000000000000000000000" "3EB0");
+  EXPECT_EQ(hex(D("-1.0")),
+            "0A00000000000000000000000000"
+            "3EB0");
   EXPECT_EQ(hex(D("NaN")), "0000000000000000000000000000007C");
   EXPECT_EQ(hex(D("-Infinity")), "000000000000000000000000000000F8");
   std::mt19937_64 random(11);

@@ -17,7 +17,8 @@ using Call = std::pair<std::string, Json>;
 
 // About n million steps of the virtual machine, inserting nothing in the end.
 std::string long_insert(int rows) {
-  return "INSERT INTO t SELECT x + 1000000 FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT " +
+  return "INSERT INTO t SELECT x + 1000000 FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT "
+         "x + 1 FROM c LIMIT " +
          std::to_string(rows) + ") SELECT max(x) AS x FROM c)";
 }
 
@@ -30,7 +31,8 @@ class Group : public ::testing::Test {
   void TearDown() override { BareVfs::the().calm(); }
   void open(Json options) {
     store.reset();
-    store = std::make_unique<BareStore>(plugin_of(make_sql_kind), StoreOptions{.options = std::move(options)});
+    store = std::make_unique<BareStore>(plugin_of(make_sql_kind),
+                                        StoreOptions{.options = std::move(options)});
     must("CREATE TABLE IF NOT EXISTS t(n UNIQUE)");
   }
   static Call insert(int n, const char* how = "INSERT") {
@@ -42,7 +44,9 @@ class Group : public ::testing::Test {
     ASSERT_TRUE(r.ok()) << text << ": " << r.message;
   }
   Json rows() { return store->call("query", {{"sql", "SELECT n FROM t ORDER BY n"}}).body["rows"]; }
-  std::int64_t count() { return store->call("query", {{"sql", "SELECT count(*) FROM t"}}).body["rows"][0][0]; }
+  std::int64_t count() {
+    return store->call("query", {{"sql", "SELECT count(*) FROM t"}}).body["rows"][0][0];
+  }
   std::unique_ptr<BareStore> store;
 };
 
@@ -88,7 +92,8 @@ TEST_F(Group, AHalfDoneCallIsUndone) {
 
 TEST_F(Group, InsertOrRollbackTakesNobodyAlong) {
   must("INSERT INTO t VALUES (0)");
-  const auto r = store->together({insert(1), insert(1), insert(0, "INSERT OR ROLLBACK"), insert(2), insert(3, "INSERT OR ROLLBACK")});
+  const auto r = store->together({insert(1), insert(1), insert(0, "INSERT OR ROLLBACK"), insert(2),
+                                  insert(3, "INSERT OR ROLLBACK")});
   EXPECT_TRUE(r[0].ok() && r[3].ok() && r[4].ok());
   EXPECT_EQ(r[0].rows_affected, 1);
   EXPECT_EQ(r[1].code, HG_EXISTS);
@@ -99,11 +104,13 @@ TEST_F(Group, InsertOrRollbackTakesNobodyAlong) {
 
 TEST_F(Group, RollbackInsideSeveralStatementsCommitsNothingByItself) {
   must("INSERT INTO t VALUES (0)");
-  const Json items = Json::array({Json::array({"execute", {{"sql", "INSERT INTO t VALUES (7)"}}}),
-                                  Json::array({"execute", {{"sql", "INSERT OR ROLLBACK INTO t VALUES (0)"}}}),
-                                  Json::array({"execute", {{"sql", "INSERT INTO t VALUES (8)"}}})});
+  const Json items =
+      Json::array({Json::array({"execute", {{"sql", "INSERT INTO t VALUES (7)"}}}),
+                   Json::array({"execute", {{"sql", "INSERT OR ROLLBACK INTO t VALUES (0)"}}}),
+                   Json::array({"execute", {{"sql", "INSERT INTO t VALUES (8)"}}})});
   for (const bool atomic : {false, true}) {
-    const auto r = store->together({insert(1), {"batch", {{"atomic", atomic}, {"items", items}}}, insert(2)});
+    const auto r =
+        store->together({insert(1), {"batch", {{"atomic", atomic}, {"items", items}}}, insert(2)});
     EXPECT_TRUE(r[0].ok() || atomic);
     EXPECT_EQ(r[1].outcome, HG_ROLLED_BACK);
     EXPECT_EQ(rows(), (Json{{0}, {1}, {2}}));
@@ -111,7 +118,9 @@ TEST_F(Group, RollbackInsideSeveralStatementsCommitsNothingByItself) {
 }
 
 TEST_F(Group, TriggerRaiseRollback) {
-  must("CREATE TRIGGER tr BEFORE INSERT ON t WHEN NEW.n = 13 BEGIN SELECT RAISE(ROLLBACK, 'unlucky'); END");
+  must(
+      "CREATE TRIGGER tr BEFORE INSERT ON t WHEN NEW.n = 13 BEGIN SELECT RAISE(ROLLBACK, "
+      "'unlucky'); END");
   const auto r = store->together({insert(1), insert(13), insert(2)});
   EXPECT_TRUE(r[0].ok() && r[2].ok());
   EXPECT_EQ(r[1].code, HG_CONSTRAINT);
@@ -121,7 +130,8 @@ TEST_F(Group, TriggerRaiseRollback) {
 
 TEST_F(Group, DeferredForeignKeyFailsItsOwnCall) {
   must("CREATE TABLE k(r REFERENCES t(n) DEFERRABLE INITIALLY DEFERRED)");
-  const auto r = store->together({insert(1), run("INSERT INTO k VALUES (99)"), insert(2), run("INSERT INTO k VALUES (1)")});
+  const auto r = store->together(
+      {insert(1), run("INSERT INTO k VALUES (99)"), insert(2), run("INSERT INTO k VALUES (1)")});
   EXPECT_TRUE(r[0].ok() && r[2].ok() && r[3].ok());
   EXPECT_EQ(r[1].sqlstate, "23503");
   EXPECT_EQ(r[1].outcome, HG_REJECTED);
@@ -131,7 +141,8 @@ TEST_F(Group, DeferredForeignKeyFailsItsOwnCall) {
 TEST_F(Group, CancelledMemberEndsAlone) {
   store->hold_writer();
   auto a = store->start("execute", insert(1).second);
-  auto slow = store->start("execute", {{"sql", long_insert(2'000'000'000)}}, {.timeout_ms = 60'000});
+  auto slow =
+      store->start("execute", {{"sql", long_insert(2'000'000'000)}}, {.timeout_ms = 60'000});
   auto b = store->start("execute", insert(2).second);
   store->release_writer();
   std::this_thread::sleep_for(30ms);
@@ -147,7 +158,8 @@ TEST_F(Group, CancelledMemberEndsAlone) {
 
 TEST_F(Group, DeadlineOfOneMember) {
   const auto started = std::chrono::steady_clock::now();
-  const auto r = store->together({insert(1), run(long_insert(2'000'000'000)), insert(2)}, {{}, {.timeout_ms = 60}, {}});
+  const auto r = store->together({insert(1), run(long_insert(2'000'000'000)), insert(2)},
+                                 {{}, {.timeout_ms = 60}, {}});
   EXPECT_TRUE(r[0].ok() && r[2].ok());
   EXPECT_EQ(r[1].code, HG_DEADLINE);
   EXPECT_EQ(r[1].outcome, HG_ROLLED_BACK);
@@ -157,7 +169,8 @@ TEST_F(Group, DeadlineOfOneMember) {
 
 TEST_F(Group, ALongStatementGetsItsTimeAlone) {
   // Longer than statement_max_ms (100), within its own deadline; the others do not wait for it.
-  const auto r = store->together({insert(1), run(long_insert(700'000)), insert(2)}, {{}, {.timeout_ms = 60'000}, {}});
+  const auto r = store->together({insert(1), run(long_insert(700'000)), insert(2)},
+                                 {{}, {.timeout_ms = 60'000}, {}});
   for (const Reply& x : r) EXPECT_TRUE(x.ok()) << x.message;
   EXPECT_EQ(count(), 3);
 }
@@ -202,8 +215,16 @@ TEST_F(Group, IoErrorInTheMiddleOfABatch) {
   open({{"path", "small.db"}, {"cache_bytes", 65536}});
   BareVfs::the().write_code = 10;  // SQLITE_IOERR
   BareVfs::the().fail_writes = 1;
-  const auto r = store->together({insert(1), run("INSERT INTO t SELECT value || hex(randomblob(900)) FROM json_each('[" +
-                                  [] { std::string s = "1"; for (int i = 2; i < 600; ++i) s += "," + std::to_string(i); return s; }() + "]')"), insert(2)});
+  const auto r =
+      store->together({insert(1),
+                       run("INSERT INTO t SELECT value || hex(randomblob(900)) FROM json_each('[" +
+                           [] {
+                             std::string s = "1";
+                             for (int i = 2; i < 600; ++i) s += "," + std::to_string(i);
+                             return s;
+                           }() +
+                           "]')"),
+                       insert(2)});
   EXPECT_TRUE(r[0].ok()) << r[0].message;
   EXPECT_TRUE(r[1].ok()) << r[1].message;  // again, alone
   EXPECT_TRUE(r[2].ok()) << r[2].message;
@@ -217,7 +238,8 @@ TEST_F(Group, WritersAndReturningStayApart) {
     threads.emplace_back([&, i] {
       for (int k = 0; k < 40; ++k) {
         const int n = i * 1000 + k;
-        const Reply r = store->call("execute", {{"sql", "INSERT INTO t VALUES (?) RETURNING n"}, {"params", {n}}});
+        const Reply r = store->call(
+            "execute", {{"sql", "INSERT INTO t VALUES (?) RETURNING n"}, {"params", {n}}});
         if (r.ok() && r.body["rows"] == Json{{n}}) ++good;
       }
     });
@@ -236,17 +258,23 @@ TEST_F(Group, CancelStorm) {
     threads.emplace_back([&, i] {
       for (int k = 0; k < 150; ++k) {
         const int n = i * 100000 + k;
-        auto t = store->start("execute", {{"sql", "INSERT INTO t SELECT ? FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL "
-                                                  "SELECT x + 1 FROM c LIMIT 300) SELECT count(*) FROM c)"}, {"params", {n}}});
+        auto t = store->start(
+            "execute", {{"sql",
+                         "INSERT INTO t SELECT ? FROM (WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL "
+                         "SELECT x + 1 FROM c LIMIT 300) SELECT count(*) FROM c)"},
+                        {"params", {n}}});
         const bool cancel = k % 2 == 0;
         if (cancel) {
           if (k % 4 == 0) std::this_thread::sleep_for(std::chrono::microseconds(k * 3));
           store->cancel(t);
         }
         const Reply r = store->wait(t);
-        if (r.ok()) ++applied;
-        else if (r.code == HG_CANCELLED && cancel) ++hit;
-        else ++stray;
+        if (r.ok())
+          ++applied;
+        else if (r.code == HG_CANCELLED && cancel)
+          ++hit;
+        else
+          ++stray;
       }
     });
   for (auto& t : threads) t.join();
@@ -283,7 +311,8 @@ TEST_F(Keys, ARepeatIsAnsweredFromTheRecord) {
 
 TEST_F(Keys, InOneBatchTheSecondIsTheRepeat) {
   const Json body = insert(9).second;
-  const auto r = store->together({{"execute", body}, {"execute", body}}, {{.key = "x"}, {.key = "x"}});
+  const auto r =
+      store->together({{"execute", body}, {"execute", body}}, {{.key = "x"}, {.key = "x"}});
   EXPECT_TRUE(r[0].ok() && r[1].ok()) << r[1].message;
   EXPECT_EQ((r[0].flags | r[1].flags) & HG_DONE_REPLAYED, static_cast<unsigned>(HG_DONE_REPLAYED));
   EXPECT_EQ(count(), 1);

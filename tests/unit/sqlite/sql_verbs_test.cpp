@@ -1,7 +1,6 @@
 // The sql kind end to end on the bare host: statements, parameters, values, schema, batch, copy.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-
 #include <unistd.h>
 
 #include <cmath>
@@ -16,13 +15,16 @@ namespace {
 using ::testing::HasSubstr;
 
 Json sql(const std::string& text) { return {{"sql", text}}; }
-Json sql(const std::string& text, Json params) { return {{"sql", text}, {"params", std::move(params)}}; }
+Json sql(const std::string& text, Json params) {
+  return {{"sql", text}, {"params", std::move(params)}};
+}
 
 class Sql : public ::testing::Test {
  protected:
   Reply must(std::string_view verb, const Json& body, const CallOptions& o = {}) {
     Reply r = store.call(verb, body, o);
-    EXPECT_TRUE(r.ok()) << verb << " " << body.dump(-1, ' ', false, Json::error_handler_t::replace) << ": " << r.message;
+    EXPECT_TRUE(r.ok()) << verb << " " << body.dump(-1, ' ', false, Json::error_handler_t::replace)
+                        << ": " << r.message;
     return r;
   }
   Json one(const std::string& text, Json params = nullptr) {
@@ -36,23 +38,25 @@ class Sql : public ::testing::Test {
     EXPECT_NE(r.outcome, HG_APPLIED);
     EXPECT_NE(r.outcome, HG_UNKNOWN);
   }
-  BareStore store{plugin_of(make_sql_kind),
-                  {.statements = {{"all", "-- all rows\n-- access: read\nSELECT n FROM t ORDER BY n"},
-                                  {"add", "-- access: write\nINSERT INTO t(n) VALUES (:n)"},
-                                  {"free", "INSERT INTO t(n) VALUES (?)"},
-                                  {"liar", "-- access: read\nDELETE FROM t"}}}};
+  BareStore store{
+      plugin_of(make_sql_kind),
+      {.statements = {{"all", "-- all rows\n-- access: read\nSELECT n FROM t ORDER BY n"},
+                      {"add", "-- access: write\nINSERT INTO t(n) VALUES (:n)"},
+                      {"free", "INSERT INTO t(n) VALUES (?)"},
+                      {"liar", "-- access: read\nDELETE FROM t"}}}};
 };
 
 TEST_F(Sql, RowsAndColumns) {
-  must("execute", sql("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2))"));
+  must("execute",
+       sql("CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT NOT NULL, price DECIMAL(10,2))"));
   Reply r = must("execute", sql("INSERT INTO t(name, price) VALUES (?, ?), ('b', 3)", {"a", 1.5}));
   EXPECT_EQ(r.rows_affected, 2);
   EXPECT_EQ(r.last_id, 2);
   EXPECT_EQ(r.body, (Json{{"columns", nullptr}, {"rows", nullptr}}));
   r = must("query", sql("SELECT id, name, price, id + 1 AS next FROM t ORDER BY id"));
-  const Json columns = Json::parse(
-      R"j([["id","INTEGER",false,null,null],["name","TEXT",false,null,null],)j"
-      R"j(["price","DECIMAL(10,2)",true,10,2],["next",null,null,null,null]])j");
+  const Json columns =
+      Json::parse(R"j([["id","INTEGER",false,null,null],["name","TEXT",false,null,null],)j"
+                  R"j(["price","DECIMAL(10,2)",true,10,2],["next",null,null,null,null]])j");
   EXPECT_EQ(r.body["columns"], columns);
   EXPECT_EQ(r.body["rows"].size(), 2u);
   EXPECT_EQ(r.body["rows"][1][1], "b");
@@ -73,37 +77,49 @@ TEST_F(Sql, ParameterStyles) {
   EXPECT_EQ(one("SELECT ?2 || ?1", {"a", "b"}), "ba");
   EXPECT_EQ(one("SELECT $2 || $1 || $2", {"a", "b"}), "bab");
   EXPECT_EQ(one("SELECT :x || @y || $z", Json{{"x", "1"}, {"y", "2"}, {"z", "3"}}), "123");
-  refused(store.call("query", sql("SELECT ?, ?", {1})), HG_INVALID, "07001", "takes 2 parameters and 1 was given");
-  refused(store.call("query", sql("SELECT 1", {1, 2})), HG_INVALID, "07001", "takes 0 parameters and 2 were given");
-  refused(store.call("query", sql("SELECT ?")), HG_INVALID, "07001", "takes 1 parameter and none was given");
+  refused(store.call("query", sql("SELECT ?, ?", {1})), HG_INVALID, "07001",
+          "takes 2 parameters and 1 was given");
+  refused(store.call("query", sql("SELECT 1", {1, 2})), HG_INVALID, "07001",
+          "takes 0 parameters and 2 were given");
+  refused(store.call("query", sql("SELECT ?")), HG_INVALID, "07001",
+          "takes 1 parameter and none was given");
   refused(store.call("query", sql("SELECT $3", {1, 2})), HG_INVALID, "07001", "takes 3 parameters");
   refused(store.call("query", sql("SELECT :a", {1})), HG_INVALID, "07001", "give a map");
   refused(store.call("query", sql("SELECT ?", Json{{"a", 1}})), HG_INVALID, "07001", "give a list");
-  refused(store.call("query", sql("SELECT :a, :b", Json{{"a", 1}})), HG_INVALID, "07001", "`b` is missing");
-  refused(store.call("query", sql("SELECT :a", Json{{"a", 1}, {"c", 1}})), HG_INVALID, "07001", "no parameter `c`");
+  refused(store.call("query", sql("SELECT :a, :b", Json{{"a", 1}})), HG_INVALID, "07001",
+          "`b` is missing");
+  refused(store.call("query", sql("SELECT :a", Json{{"a", 1}, {"c", 1}})), HG_INVALID, "07001",
+          "no parameter `c`");
   refused(store.call("query", sql("SELECT ?, :a", {1})), HG_INVALID, "42601", "mixes");
   EXPECT_EQ(store.call("query", sql("SELECT 1", 5)).code, HG_INVALID);
-  refused(store.call("query", sql("SELECT ?", {Json::array({1})})), HG_INVALID, "42804", "parameter 1: a list");
-  refused(store.call("query", sql("SELECT ?", {Json::object()})), HG_INVALID, "42804", "parameter 1: a map");
+  refused(store.call("query", sql("SELECT ?", {Json::array({1})})), HG_INVALID, "42804",
+          "parameter 1: a list");
+  refused(store.call("query", sql("SELECT ?", {Json::object()})), HG_INVALID, "42804",
+          "parameter 1: a map");
   EXPECT_EQ(one("SELECT ?", {"'; DROP TABLE t; --"}), "'; DROP TABLE t; --");
 }
 
 TEST_F(Sql, PlainValuesComeBackAsTheyWere) {
   const double inf = std::numeric_limits<double>::infinity();
-  for (const Json& v : {Json(nullptr), Json(0), Json(-1), Json(INT64_MAX), Json(INT64_MIN), Json(1.5), Json(-0.0),
-                        Json(1e308), Json(inf), Json(-inf), Json(""), Json("äöü€😀"), Json(std::string("a\0b", 3)),
-                        bin(""), bin(std::string("\0\xff", 2))})
+  for (const Json& v :
+       {Json(nullptr), Json(0), Json(-1), Json(INT64_MAX), Json(INT64_MIN), Json(1.5), Json(-0.0),
+        Json(1e308), Json(inf), Json(-inf), Json(""), Json("äöü€😀"), Json(std::string("a\0b", 3)),
+        bin(""), bin(std::string("\0\xff", 2))})
     EXPECT_EQ(one("SELECT ?", {v}), v);
   EXPECT_EQ(one("SELECT typeof(?)", {bin("")}), "blob");
   EXPECT_EQ(one("SELECT typeof(?)", {""}), "text");
   EXPECT_EQ(one("SELECT ?", {true}), 1);
-  refused(store.call("query", sql("SELECT ?", {Json(UINT64_MAX)})), HG_INVALID, "22003", "does not fit");
-  refused(store.call("query", sql("SELECT ?", {std::nan("")})), HG_INVALID, "22003", "NaN");
-  refused(store.call("query", sql("SELECT ?", {ext(8, std::string("\1\0\0\0\0\0\0\0\0", 9))})), HG_INVALID, "22003",
+  refused(store.call("query", sql("SELECT ?", {Json(UINT64_MAX)})), HG_INVALID, "22003",
           "does not fit");
-  refused(store.call("query", sql("SELECT ?", {ext(6, "short")})), HG_INVALID, "22P02", "malformed");
-  refused(store.call("query", sql("SELECT ?", {ext(17, "x")})), HG_INVALID, "42804", "no form for ext type 17");
-  refused(store.call("query", sql("SELECT CAST(x'ff' AS TEXT)")), HG_STORE_ERROR, "22021", "column 1 of row 1");
+  refused(store.call("query", sql("SELECT ?", {std::nan("")})), HG_INVALID, "22003", "NaN");
+  refused(store.call("query", sql("SELECT ?", {ext(8, std::string("\1\0\0\0\0\0\0\0\0", 9))})),
+          HG_INVALID, "22003", "does not fit");
+  refused(store.call("query", sql("SELECT ?", {ext(6, "short")})), HG_INVALID, "22P02",
+          "malformed");
+  refused(store.call("query", sql("SELECT ?", {ext(17, "x")})), HG_INVALID, "42804",
+          "no form for ext type 17");
+  refused(store.call("query", sql("SELECT CAST(x'ff' AS TEXT)")), HG_STORE_ERROR, "22021",
+          "column 1 of row 1");
 }
 
 Json as_ext(const auto& value) {
@@ -114,7 +130,8 @@ Json as_ext(const auto& value) {
 }
 
 TEST_F(Sql, DeclaredTypesRoundTrip) {
-  must("execute", sql("CREATE TABLE t (b BOOLEAN, d DATE, ti TIME, ts TIMESTAMP, tz TIMESTAMP, n DECIMAL(10,2), "
+  must("execute", sql("CREATE TABLE t (b BOOLEAN, d DATE, ti TIME, ts TIMESTAMP, tz TIMESTAMP, n "
+                      "DECIMAL(10,2), "
                       "big DECIMAL_TEXT(40,10), u UUID, j JSON_TEXT, i INTERVAL, plain TEXT)"));
   proto::Uuid uuid;
   for (std::uint8_t i = 0; i < 16; ++i) uuid.bytes[i] = static_cast<std::uint8_t>(i * 17);
@@ -133,9 +150,11 @@ TEST_F(Sql, DeclaredTypesRoundTrip) {
   Reply r = must("query", sql("SELECT * FROM t"));
   for (std::size_t i = 0; i + 1 < row.size(); ++i)
     EXPECT_EQ(r.body["rows"][0][i], row[i]) << r.body["columns"][i][0];
-  EXPECT_EQ(r.body["rows"][0][10], "00112233-4455-6677-8899-aabbccddeeff");  // a TEXT column stays text
+  EXPECT_EQ(r.body["rows"][0][10],
+            "00112233-4455-6677-8899-aabbccddeeff");  // a TEXT column stays text
   // What is not valid for its type comes back plainly, unchanged.
-  must("execute", sql("UPDATE t SET b = 2, d = '2026-02-30', u = 'x', j = '{', n = 'abc', ts = '2026-01-31 08:15:00'"));
+  must("execute", sql("UPDATE t SET b = 2, d = '2026-02-30', u = 'x', j = '{', n = 'abc', ts = "
+                      "'2026-01-31 08:15:00'"));
   r = must("query", sql("SELECT b, d, u, j, n, ts FROM t"));
   EXPECT_EQ(r.body["rows"][0][0], 2);
   EXPECT_EQ(r.body["rows"][0][1], "2026-02-30");
@@ -149,23 +168,31 @@ TEST_F(Sql, OneStatementAndNoTransactionControl) {
   EXPECT_EQ(one("SELECT 1 ; -- the end\n /* really */ ;"), 1);
   EXPECT_EQ(one("/* first */ -- then\n SELECT 1"), 1);
   refused(store.call("query", sql("SELECT 1; SELECT 2")), HG_INVALID, "42601", "one statement");
-  refused(store.call("execute", sql("CREATE TABLE a(x); DROP TABLE a")), HG_INVALID, "42601", "second one begins after byte 18");
+  refused(store.call("execute", sql("CREATE TABLE a(x); DROP TABLE a")), HG_INVALID, "42601",
+          "second one begins after byte 18");
   EXPECT_EQ(store.call("query", sql(" -- nothing")).code, HG_INVALID);
   EXPECT_EQ(store.call("query", sql("")).code, HG_INVALID);
-  for (const auto& [text, verb] : std::map<std::string, std::string>{
-           {"BEGIN", "`begin`"}, {"begin immediate", "`begin`"}, {"COMMIT", "`commit`"}, {"END", "`commit`"},
-           {"ROLLBACK", "`rollback`"}, {"SAVEPOINT a", "`savepoint`"}, {"RELEASE a", "`release`"},
-           {"ROLLBACK TO a", "`rollback_to`"}}) {
+  for (const auto& [text, verb] :
+       std::map<std::string, std::string>{{"BEGIN", "`begin`"},
+                                          {"begin immediate", "`begin`"},
+                                          {"COMMIT", "`commit`"},
+                                          {"END", "`commit`"},
+                                          {"ROLLBACK", "`rollback`"},
+                                          {"SAVEPOINT a", "`savepoint`"},
+                                          {"RELEASE a", "`release`"},
+                                          {"ROLLBACK TO a", "`rollback_to`"}}) {
     refused(store.call("execute", sql(text)), HG_INVALID, "0A000", verb.c_str());
     refused(store.call("query", sql(text)), HG_INVALID, "0A000", verb.c_str());
   }
-  for (const char* text : {"PRAGMA journal_mode=DELETE", "SELECT * FROM pragma_table_info('t')", "ATTACH 'x' AS y",
-                           "DETACH main", "CREATE TEMP TABLE q(x)", "CREATE TABLE temp.q(x)", "CREATE TEMP VIEW v AS SELECT 1",
-                           "SELECT load_extension('x')", "SELECT * FROM headgate_idempotency",
-                           "DELETE FROM Headgate_Idempotency", "CREATE TABLE headgate_x(a)", "SELECT * FROM sqlite_stmt",
-                           "CREATE INDEX headgate_i ON headgate_idempotency(key)",
-                           "CREATE TRIGGER tr AFTER INSERT ON headgate_idempotency BEGIN SELECT 1; END",
-                           "DROP TABLE headgate_idempotency", "ALTER TABLE headgate_idempotency RENAME TO x"}) {
+  for (const char* text :
+       {"PRAGMA journal_mode=DELETE", "SELECT * FROM pragma_table_info('t')", "ATTACH 'x' AS y",
+        "DETACH main", "CREATE TEMP TABLE q(x)", "CREATE TABLE temp.q(x)",
+        "CREATE TEMP VIEW v AS SELECT 1", "SELECT load_extension('x')",
+        "SELECT * FROM headgate_idempotency", "DELETE FROM Headgate_Idempotency",
+        "CREATE TABLE headgate_x(a)", "SELECT * FROM sqlite_stmt",
+        "CREATE INDEX headgate_i ON headgate_idempotency(key)",
+        "CREATE TRIGGER tr AFTER INSERT ON headgate_idempotency BEGIN SELECT 1; END",
+        "DROP TABLE headgate_idempotency", "ALTER TABLE headgate_idempotency RENAME TO x"}) {
     Reply r = store.call("execute", sql(text));
     EXPECT_EQ(r.code, HG_DENIED) << text << ": " << r.message;
   }
@@ -179,28 +206,36 @@ TEST_F(Sql, OneStatementAndNoTransactionControl) {
     EXPECT_FALSE(store.call("execute", sql(text)).ok());
     EXPECT_FALSE(store.call("query", sql(text)).ok());
   }
-  EXPECT_FALSE(store.call("execute", sql("INSERT INTO sqlite_schema VALUES ('table','x','x',0,'')")).ok());
+  EXPECT_FALSE(
+      store.call("execute", sql("INSERT INTO sqlite_schema VALUES ('table','x','x',0,'')")).ok());
 }
 
 TEST_F(Sql, ErrorsHaveTheirSqlstate) {
   must("execute", sql("CREATE TABLE p (id INTEGER PRIMARY KEY)"));
-  must("execute", sql("CREATE TABLE c (id INTEGER PRIMARY KEY, u UNIQUE, n NOT NULL DEFAULT 1, k CHECK (k < 5), "
+  must("execute", sql("CREATE TABLE c (id INTEGER PRIMARY KEY, u UNIQUE, n NOT NULL DEFAULT 1, k "
+                      "CHECK (k < 5), "
                       "f REFERENCES p(id), g DEFAULT 1)"));
   must("execute", sql("CREATE TABLE st (i INTEGER) STRICT"));
   must("execute", sql("INSERT INTO c(u) VALUES (1)"));
   refused(store.call("execute", sql("INSERT INTO c(u) VALUES (1)")), HG_EXISTS, "23505", "c.u");
   refused(store.call("execute", sql("INSERT INTO c(id) VALUES (1)")), HG_EXISTS, "23505", "c.id");
-  refused(store.call("execute", sql("INSERT INTO c(n) VALUES (NULL)")), HG_CONSTRAINT, "23502", "c.n");
-  refused(store.call("execute", sql("INSERT INTO c(k) VALUES (9)")), HG_CONSTRAINT, "23514", "k < 5");
-  refused(store.call("execute", sql("INSERT INTO c(f) VALUES (9)")), HG_CONSTRAINT, "23503", "FOREIGN KEY");
-  refused(store.call("execute", sql("INSERT INTO st VALUES ('x')")), HG_CONSTRAINT, "42804", "st.i");
+  refused(store.call("execute", sql("INSERT INTO c(n) VALUES (NULL)")), HG_CONSTRAINT, "23502",
+          "c.n");
+  refused(store.call("execute", sql("INSERT INTO c(k) VALUES (9)")), HG_CONSTRAINT, "23514",
+          "k < 5");
+  refused(store.call("execute", sql("INSERT INTO c(f) VALUES (9)")), HG_CONSTRAINT, "23503",
+          "FOREIGN KEY");
+  refused(store.call("execute", sql("INSERT INTO st VALUES ('x')")), HG_CONSTRAINT, "42804",
+          "st.i");
   refused(store.call("query", sql("SELEC 1")), HG_STORE_ERROR, "42601", "syntax");
   refused(store.call("query", sql("SELECT * FROM nowhere")), HG_NOT_FOUND, "42P01", "nowhere");
   refused(store.call("query", sql("SELECT absent FROM p")), HG_STORE_ERROR, "42703", "absent");
   refused(store.call("query", sql("SELECT \"text\"")), HG_STORE_ERROR, "42703", "text");
   refused(store.call("query", sql("SELECT nofunc(1)")), HG_STORE_ERROR, "42883", "nofunc");
-  refused(store.call("query", sql("SELECT abs(-9223372036854775807 - 1)")), HG_STORE_ERROR, "22003", "overflow");
-  refused(store.call("query", sql("SELECT zeroblob(1000000000)")), HG_TOO_LARGE, "54000", "too big");
+  refused(store.call("query", sql("SELECT abs(-9223372036854775807 - 1)")), HG_STORE_ERROR, "22003",
+          "overflow");
+  refused(store.call("query", sql("SELECT zeroblob(1000000000)")), HG_TOO_LARGE, "54000",
+          "too big");
   for (const Reply& r : {store.call("execute", sql("INSERT INTO c(u) VALUES (1)"))}) {
     EXPECT_EQ(r.outcome, HG_REJECTED);
     EXPECT_EQ(r.retry, HG_RETRY_NEVER);
@@ -217,9 +252,12 @@ TEST_F(Sql, ReadAccess) {
   const CallOptions read{.access = HG_ACCESS_READ};
   EXPECT_EQ(must("query", sql("SELECT count(*) FROM t"), read).body["rows"][0][0], 1);
   refused(store.call("query", sql("INSERT INTO t VALUES (1)"), read), HG_DENIED, "25006", "writes");
-  refused(store.call("query", sql("INSERT INTO t VALUES (1)"), {.read_only = true}), HG_DENIED, "25006", "writes");
-  refused(store.call("execute", sql("INSERT INTO t VALUES (1)"), read), HG_DENIED, "25006", "writes");
-  refused(store.call("run", {{"name", "free"}, {"params", {1}}}, read), HG_DENIED, "25006", "writes");
+  refused(store.call("query", sql("INSERT INTO t VALUES (1)"), {.read_only = true}), HG_DENIED,
+          "25006", "writes");
+  refused(store.call("execute", sql("INSERT INTO t VALUES (1)"), read), HG_DENIED, "25006",
+          "writes");
+  refused(store.call("run", {{"name", "free"}, {"params", {1}}}, read), HG_DENIED, "25006",
+          "writes");
   EXPECT_EQ(store.call("run", {{"name", "add"}, {"params", {{"n", 1}}}}, read).code, HG_DENIED);
   EXPECT_EQ(one("SELECT count(*) FROM t"), 1);
 }
@@ -233,18 +271,26 @@ TEST_F(Sql, NamedStatements) {
   EXPECT_EQ(store.call("run", {{"name", "none"}}).code, HG_NOT_FOUND);
   EXPECT_EQ(store.call("run", {{"name", "liar"}}).code, HG_DENIED);
   EXPECT_EQ(one("SELECT count(*) FROM t"), 2);
-  EXPECT_THROW(BareStore(plugin_of(make_sql_kind), {.statements = {{"x", "-- access: maybe\nSELECT 1"}}}), std::runtime_error);
+  EXPECT_THROW(
+      BareStore(plugin_of(make_sql_kind), {.statements = {{"x", "-- access: maybe\nSELECT 1"}}}),
+      std::runtime_error);
 }
 
 TEST_F(Sql, ExecuteManyIsAllOrNothing) {
   must("execute", sql("CREATE TABLE t(n UNIQUE, s)"));
-  Reply r = must("execute_many", sql("INSERT INTO t VALUES (?, ?)", {{1, "a"}, {2, "b"}, {3, "c"}}));
+  Reply r =
+      must("execute_many", sql("INSERT INTO t VALUES (?, ?)", {{1, "a"}, {2, "b"}, {3, "c"}}));
   EXPECT_EQ(r.rows_affected, 3);
-  r = store.call("execute_many", sql("INSERT INTO t VALUES (?, ?)", {{4, "a"}, {5, "b"}, {2, "c"}}));
+  r = store.call("execute_many",
+                 sql("INSERT INTO t VALUES (?, ?)", {{4, "a"}, {5, "b"}, {2, "c"}}));
   refused(r, HG_EXISTS, "23505", "set 2: ");
-  refused(store.call("execute_many", sql("INSERT INTO t VALUES (?, ?)", {{4, "a"}, {5}})), HG_INVALID, "07001", "set 1: ");
+  refused(store.call("execute_many", sql("INSERT INTO t VALUES (?, ?)", {{4, "a"}, {5}})),
+          HG_INVALID, "07001", "set 1: ");
   EXPECT_EQ(one("SELECT count(*) FROM t"), 3);
-  EXPECT_EQ(must("execute_many", sql("UPDATE t SET s = :s WHERE n = :n", {{{"n", 1}, {"s", "z"}}, {{"n", 9}, {"s", "z"}}})).rows_affected, 1);
+  EXPECT_EQ(must("execute_many", sql("UPDATE t SET s = :s WHERE n = :n",
+                                     {{{"n", 1}, {"s", "z"}}, {{"n", 9}, {"s", "z"}}}))
+                .rows_affected,
+            1);
   EXPECT_EQ(must("execute_many", sql("DELETE FROM t", Json::array())).rows_affected, 0);
   EXPECT_EQ(store.call("execute_many", sql("SELECT 1", {Json::array()})).code, HG_INVALID);
 }
@@ -261,7 +307,8 @@ TEST_F(Sql, Transactions) {
   must("execute", sql("INSERT INTO t VALUES (2)"), tx);
   must("rollback_to", {{"name", "a\"b"}}, tx);
   must("release", {{"name", "a\"b"}}, tx);
-  refused(store.call("release", {{"name", "q"}}, tx), HG_STORE_ERROR, "3B001", "no such savepoint: q");
+  refused(store.call("release", {{"name", "q"}}, tx), HG_STORE_ERROR, "3B001",
+          "no such savepoint: q");
   // A statement that fails is undone; the transaction lives.
   Reply r = store.call("execute_many", sql("INSERT INTO t VALUES (?)", {{5}, {1}}), tx);
   EXPECT_EQ(r.code, HG_EXISTS);
@@ -279,7 +326,8 @@ TEST_F(Sql, Transactions) {
   b = must("begin", Json::object());
   must("execute", sql("DELETE FROM t"), {.lease = b.lease_id});
   EXPECT_TRUE(store.reset(b.lease_id).ok());
-  EXPECT_EQ(store.call("commit", Json::object(), {.lease = b.lease_id}).code, HG_TRANSACTION_EXPIRED);
+  EXPECT_EQ(store.call("commit", Json::object(), {.lease = b.lease_id}).code,
+            HG_TRANSACTION_EXPIRED);
   EXPECT_EQ(one("SELECT count(*) FROM t"), 2);
   EXPECT_EQ(store.call("commit", Json::object()).code, HG_INVALID);
   EXPECT_EQ(store.call("begin", {{"isolation", "dirty"}}).code, HG_INVALID);
@@ -336,7 +384,9 @@ TEST_F(Sql, ReadOnlyTransactionKeepsItsSnapshot) {
 // [verb, body]; nlohmann would take a list of such pairs for an object.
 Json item(const char* verb, Json body) { return Json::array({verb, std::move(body)}); }
 Json batch(std::vector<Json> items) { return {{"items", Json(std::move(items))}}; }
-Json loose(std::vector<Json> items) { return {{"items", Json(std::move(items))}, {"atomic", false}}; }
+Json loose(std::vector<Json> items) {
+  return {{"items", Json(std::move(items))}, {"atomic", false}};
+}
 
 TEST_F(Sql, Batch) {
   must("execute", sql("CREATE TABLE t(n UNIQUE)"));
@@ -392,11 +442,15 @@ TEST_F(Sql, CopyInAndOut) {
   up.upload = [&]() -> std::optional<Json> {
     return ++piece < 5 ? Json{{9000 + piece, "y"}} : Json{{1, "z", 3}};
   };
-  refused(store.call("copy_in", {{"table", "t q"}}, up), HG_INVALID, "", "row 5: must be a list of 2 values");
+  refused(store.call("copy_in", {{"table", "t q"}}, up), HG_INVALID, "",
+          "row 5: must be a list of 2 values");
   piece = 0;
-  up.upload = [&]() -> std::optional<Json> { return ++piece < 5 ? std::optional<Json>(Json{{9000, "y"}}) : std::nullopt; };
+  up.upload = [&]() -> std::optional<Json> {
+    return ++piece < 5 ? std::optional<Json>(Json{{9000, "y"}}) : std::nullopt;
+  };
   up.abort_upload = true;
-  EXPECT_EQ(store.call("copy_in", {{"table", "t q"}, {"columns", {"a", "b"}}}, up).code, HG_CANCELLED);
+  EXPECT_EQ(store.call("copy_in", {{"table", "t q"}, {"columns", {"a", "b"}}}, up).code,
+            HG_CANCELLED);
   EXPECT_EQ(one("SELECT count(*) FROM \"t q\""), 1000);
   EXPECT_EQ(store.call("copy_in", {{"table", "nope"}}, up).code, HG_NOT_FOUND);
   EXPECT_EQ(store.call("copy_in", {{"table", "headgate_idempotency"}}, up).code, HG_NOT_FOUND);
@@ -407,16 +461,24 @@ TEST_F(Sql, CopyInAndOut) {
   EXPECT_FALSE(r.parts[1].contains("columns"));
   EXPECT_EQ(r.parts[1]["rows"].size(), 300u);
   EXPECT_EQ(r.body["rows"].size(), 100u);
-  EXPECT_EQ(must("copy_out", {{"sql", "SELECT * FROM \"t q\" WHERE a < ?"}, {"params", {5}}}, {.fetch = 100}).body["rows"].size(), 5u);
-  EXPECT_EQ(store.call("copy_out", {{"table", "t q"}, {"sql", "SELECT 1"}}, {.fetch = 1}).code, HG_INVALID);
+  EXPECT_EQ(must("copy_out", {{"sql", "SELECT * FROM \"t q\" WHERE a < ?"}, {"params", {5}}},
+                 {.fetch = 100})
+                .body["rows"]
+                .size(),
+            5u);
+  EXPECT_EQ(store.call("copy_out", {{"table", "t q"}, {"sql", "SELECT 1"}}, {.fetch = 1}).code,
+            HG_INVALID);
   EXPECT_EQ(store.call("copy_out", {{"table", "t q"}}).code, HG_INVALID);
 }
 
 TEST_F(Sql, Introspection) {
   must("execute", sql("CREATE TABLE p (a, b, PRIMARY KEY (a, b))"));
-  must("execute", sql("CREATE TABLE \"we\"\"ird\" (id INTEGER PRIMARY KEY, u TEXT NOT NULL DEFAULT 'x' UNIQUE, "
-                      "a, b, g AS (a || b), FOREIGN KEY (a, b) REFERENCES p)"));
-  must("execute", sql("CREATE INDEX ix ON \"we\"\"ird\" (b, lower(u)) WHERE b > 'where' AND a IS NOT NULL"));
+  must(
+      "execute",
+      sql("CREATE TABLE \"we\"\"ird\" (id INTEGER PRIMARY KEY, u TEXT NOT NULL DEFAULT 'x' UNIQUE, "
+          "a, b, g AS (a || b), FOREIGN KEY (a, b) REFERENCES p)"));
+  must("execute",
+       sql("CREATE INDEX ix ON \"we\"\"ird\" (b, lower(u)) WHERE b > 'where' AND a IS NOT NULL"));
   must("execute", sql("CREATE VIEW vw AS SELECT 1 AS one"));
   EXPECT_EQ(must("tables", Json::object()).body["rows"],
             (Json{{"main", "p", "table"}, {"main", "vw", "view"}, {"main", "we\"ird", "table"}}));
@@ -429,7 +491,8 @@ TEST_F(Sql, Introspection) {
   EXPECT_EQ(r.body["rows"][1][1], "unique");
   EXPECT_EQ(r.body["rows"][2], (Json{nullptr, "foreign", {"a", "b"}, "p", {"a", "b"}}));
   r = must("indexes", {{"table", "we\"ird"}});
-  EXPECT_EQ(r.body["rows"].back(), (Json{"ix", false, {"b", "(expression)"}, "b > 'where' AND a IS NOT NULL"}));
+  EXPECT_EQ(r.body["rows"].back(),
+            (Json{"ix", false, {"b", "(expression)"}, "b > 'where' AND a IS NOT NULL"}));
   for (const char* verb : {"columns", "keys", "indexes"}) {
     refused(store.call(verb, {{"table", "nope"}}), HG_NOT_FOUND, "42P01", "nope");
     EXPECT_EQ(store.call(verb, {{"table", "headgate_idempotency"}}).code, HG_NOT_FOUND);
@@ -442,9 +505,11 @@ TEST_F(Sql, ExplainShowsTheIndex) {
   must("execute", sql("CREATE INDEX by_a ON t(a)"));
   Reply r = must("explain", {{"verb", "query"}, {"body", sql("SELECT b FROM t WHERE a = ?", {1})}});
   EXPECT_THAT(r.body["plan"][0]["detail"].get<std::string>(), HasSubstr("by_a"));
-  must("explain", {{"verb", "execute"}, {"body", sql("DELETE FROM t")}}, {.access = HG_ACCESS_READ});
+  must("explain", {{"verb", "execute"}, {"body", sql("DELETE FROM t")}},
+       {.access = HG_ACCESS_READ});
   must("explain", {{"verb", "copy_out"}, {"body", {{"table", "t"}}}});
-  EXPECT_EQ(store.call("explain", {{"verb", "commit"}, {"body", Json::object()}}).code, HG_UNSUPPORTED);
+  EXPECT_EQ(store.call("explain", {{"verb", "commit"}, {"body", Json::object()}}).code,
+            HG_UNSUPPORTED);
   EXPECT_EQ(one("SELECT count(*) FROM t"), 0);
 }
 
@@ -464,7 +529,8 @@ TEST_F(Sql, SchemaChangesUnderCachedStatements) {
 
 TEST_F(Sql, VirtualTablesAndAlterWorkUnderTheAuthorizer) {
   must("execute", sql("CREATE VIRTUAL TABLE f USING fts5(body)"));
-  for (int i = 0; i < 3; ++i) must("execute", sql("INSERT INTO f VALUES (?)", {"the quick brown fox"}));
+  for (int i = 0; i < 3; ++i)
+    must("execute", sql("INSERT INTO f VALUES (?)", {"the quick brown fox"}));
   for (int i = 0; i < 4; ++i) EXPECT_EQ(one("SELECT count(*) FROM f WHERE f MATCH 'fox'"), 3);
   must("execute", sql("CREATE VIRTUAL TABLE r USING rtree(id, a, b)"));
   must("execute", sql("INSERT INTO r VALUES (1, 0, 5)"));
@@ -486,11 +552,20 @@ TEST_F(Sql, AFileThatWasRemovedIsMadeAgain) {
 }
 
 TEST_F(Sql, BadBodies) {
-  for (const auto& [verb, body] : std::vector<std::pair<std::string, Json>>{
-           {"query", Json::object()}, {"query", {{"sql", 5}}}, {"query", {{"sql", "SELECT 1"}, {"parms", {1}}}},
-           {"execute_many", sql("SELECT 1")}, {"run", Json::object()}, {"columns", Json::object()},
-           {"begin", {{"x", 1}}}, {"ping", {{"x", 1}}}, {"query", Json::array()}, {"backup", Json::object()},
-           {"query", nullptr}, {"batch", {{"items", 1}}}, {"explain", {{"verb", "query"}}}}) {
+  for (const auto& [verb, body] :
+       std::vector<std::pair<std::string, Json>>{{"query", Json::object()},
+                                                 {"query", {{"sql", 5}}},
+                                                 {"query", {{"sql", "SELECT 1"}, {"parms", {1}}}},
+                                                 {"execute_many", sql("SELECT 1")},
+                                                 {"run", Json::object()},
+                                                 {"columns", Json::object()},
+                                                 {"begin", {{"x", 1}}},
+                                                 {"ping", {{"x", 1}}},
+                                                 {"query", Json::array()},
+                                                 {"backup", Json::object()},
+                                                 {"query", nullptr},
+                                                 {"batch", {{"items", 1}}},
+                                                 {"explain", {{"verb", "query"}}}}) {
     Reply r = store.call(verb, body);
     EXPECT_EQ(r.code, HG_INVALID) << verb << ": " << r.message;
     EXPECT_EQ(r.outcome, HG_NOT_SENT) << verb;
@@ -498,7 +573,8 @@ TEST_F(Sql, BadBodies) {
   EXPECT_EQ(store.call("find", Json::object()).code, HG_UNSUPPORTED);
   const std::string long_sql = "SELECT '" + std::string(2 << 20, 'x') + "'";
   EXPECT_EQ(store.call("query", sql(long_sql)).code, HG_TOO_LARGE);
-  Reply r = store.call("query", sql("SELECT '" + std::string(900, 'e') + "' FROM " + std::string(900, 'n')));
+  Reply r = store.call("query",
+                       sql("SELECT '" + std::string(900, 'e') + "' FROM " + std::string(900, 'n')));
   EXPECT_LE(r.message.size(), 511u);
   must("ping", Json::object());
 }

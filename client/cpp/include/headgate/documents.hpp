@@ -135,10 +135,10 @@ class Documents {
   std::optional<T> find_one_and_update(std::string_view collection, const F& filter,
                                        const U& update, bool after = false,
                                        bool upsert = false) const {
-    return optional<T>(call("find_one_and_update",
-                            body(collection, "filter", filter, "update", update, "upsert", upsert,
-                                 "return_document", after ? "after" : "before")),
-                       "document");
+    return optional<T>(
+        call("find_one_and_update", body(collection, "filter", filter, "update", update, "upsert",
+                                         upsert, "return_document", after ? "after" : "before")),
+        "document");
   }
   template <class T = Value, class F>
   std::optional<T> find_one_and_delete(std::string_view collection, const F& filter) const {

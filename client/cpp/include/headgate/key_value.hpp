@@ -131,8 +131,8 @@ class KeyValue {
   [[nodiscard]] ScanPage scan(std::string_view by, Bytes what,
                               const std::optional<std::string>& cursor, std::int64_t count,
                               bool values) const;
-  std::optional<std::pair<std::string, std::string>> pop(std::string_view verb,
-                                                         const Strings& keys, Millis wait) const;
+  std::optional<std::pair<std::string, std::string>> pop(std::string_view verb, const Strings& keys,
+                                                         Millis wait) const;
   Reply call(std::string_view verb, const Doc& body, Millis wait = {}) const;
 
   std::shared_ptr<detail::Engine> engine_;

@@ -147,7 +147,7 @@ class Value {
   [[nodiscard]] bool is_nil() const { return object().type == msgpack::type::NIL; }
   [[nodiscard]] bool is_map() const { return object().type == msgpack::type::MAP; }
   [[nodiscard]] bool is_array() const { return object().type == msgpack::type::ARRAY; }
-  [[nodiscard]] std::size_t size() const;                     // of a map or an array; else 0
+  [[nodiscard]] std::size_t size() const;                      // of a map or an array; else 0
   [[nodiscard]] Value operator[](std::string_view key) const;  // nil when it is not there
   [[nodiscard]] Value at(std::size_t i) const;                 // throws ValueError beyond the end
   [[nodiscard]] std::string key_at(std::size_t i) const;       // of a map
@@ -254,94 +254,97 @@ T unpack(Bytes b) {
 
 namespace msgpack {
 MSGPACK_API_VERSION_NAMESPACE(MSGPACK_DEFAULT_API_NS) {
-namespace adaptor {
+  namespace adaptor {
 
-template <class T>
-struct pack<T, typename std::enable_if<headgate::detail::kIsExt<T>>::type> {
-  template <class Stream>
-  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const T& v) const {
-    headgate::proto::VectorOut out(64);
-    headgate::proto::Writer w(&out);
-    headgate::detail::write_ext(w, v);
-    p.pack_ext_body(reinterpret_cast<const char*>(out.view().data()),
-                    static_cast<std::uint32_t>(out.size()));
-    return p;
-  }
-};
+  template <class T>
+  struct pack<T, typename std::enable_if<headgate::detail::kIsExt<T>>::type> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const T& v) const {
+      headgate::proto::VectorOut out(64);
+      headgate::proto::Writer w(&out);
+      headgate::detail::write_ext(w, v);
+      p.pack_ext_body(reinterpret_cast<const char*>(out.view().data()),
+                      static_cast<std::uint32_t>(out.size()));
+      return p;
+    }
+  };
 
-template <class T>
-struct convert<T, typename std::enable_if<headgate::detail::kIsExt<T>>::type> {
-  const msgpack::object& operator()(const msgpack::object& o, T& v) const {
-    if (!headgate::detail::read_ext(headgate::detail::item_of(o), &v)) throw msgpack::type_error();
-    return o;
-  }
-};
+  template <class T>
+  struct convert<T, typename std::enable_if<headgate::detail::kIsExt<T>>::type> {
+    const msgpack::object& operator()(const msgpack::object& o, T& v) const {
+      if (!headgate::detail::read_ext(headgate::detail::item_of(o), &v))
+        throw msgpack::type_error();
+      return o;
+    }
+  };
 
-template <>
-struct pack<headgate::Binary> {
-  template <class Stream>
-  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const headgate::Binary& v) const {
-    p.pack_bin(static_cast<std::uint32_t>(v.bytes.size()));
-    p.pack_bin_body(v.bytes.data(), static_cast<std::uint32_t>(v.bytes.size()));
-    return p;
-  }
-};
+  template <>
+  struct pack<headgate::Binary> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p,
+                                        const headgate::Binary& v) const {
+      p.pack_bin(static_cast<std::uint32_t>(v.bytes.size()));
+      p.pack_bin_body(v.bytes.data(), static_cast<std::uint32_t>(v.bytes.size()));
+      return p;
+    }
+  };
 
-template <>
-struct convert<headgate::Binary> {
-  const msgpack::object& operator()(const msgpack::object& o, headgate::Binary& v) const {
-    if (o.type != msgpack::type::BIN) throw msgpack::type_error();
-    v.bytes.assign(o.via.bin.ptr, o.via.bin.size);
-    return o;
-  }
-};
+  template <>
+  struct convert<headgate::Binary> {
+    const msgpack::object& operator()(const msgpack::object& o, headgate::Binary& v) const {
+      if (o.type != msgpack::type::BIN) throw msgpack::type_error();
+      v.bytes.assign(o.via.bin.ptr, o.via.bin.size);
+      return o;
+    }
+  };
 
-// nullptr is nil, so that it can stand among parameters.
-template <>
-struct pack<std::nullptr_t> {
-  template <class Stream>
-  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, std::nullptr_t) const {
-    return p.pack_nil();
-  }
-};
+  // nullptr is nil, so that it can stand among parameters.
+  template <>
+  struct pack<std::nullptr_t> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, std::nullptr_t) const {
+      return p.pack_nil();
+    }
+  };
 
-template <>
-struct pack<headgate::Raw> {
-  template <class Stream>
-  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const headgate::Raw& v) const {
-    p.pack_bin_body(reinterpret_cast<const char*>(v.bytes.data()),
-                    static_cast<std::uint32_t>(v.bytes.size()));
-    return p;
-  }
-};
+  template <>
+  struct pack<headgate::Raw> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const headgate::Raw& v) const {
+      p.pack_bin_body(reinterpret_cast<const char*>(v.bytes.data()),
+                      static_cast<std::uint32_t>(v.bytes.size()));
+      return p;
+    }
+  };
 
-template <>
-struct pack<headgate::Doc> {
-  template <class Stream>
-  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const headgate::Doc& v) const {
-    p.pack_map(v.count());
-    p.pack_bin_body(reinterpret_cast<const char*>(v.pairs().data()),
-                    static_cast<std::uint32_t>(v.pairs().size()));
-    return p;
-  }
-};
+  template <>
+  struct pack<headgate::Doc> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const headgate::Doc& v) const {
+      p.pack_map(v.count());
+      p.pack_bin_body(reinterpret_cast<const char*>(v.pairs().data()),
+                      static_cast<std::uint32_t>(v.pairs().size()));
+      return p;
+    }
+  };
 
-template <>
-struct pack<headgate::Value> {
-  template <class Stream>
-  msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p, const headgate::Value& v) const {
-    return p.pack(v.object());
-  }
-};
+  template <>
+  struct pack<headgate::Value> {
+    template <class Stream>
+    msgpack::packer<Stream>& operator()(msgpack::packer<Stream>& p,
+                                        const headgate::Value& v) const {
+      return p.pack(v.object());
+    }
+  };
 
-template <>
-struct convert<headgate::Value> {
-  const msgpack::object& operator()(const msgpack::object& o, headgate::Value& v) const {
-    v = headgate::Value::copy_of(o);
-    return o;
-  }
-};
+  template <>
+  struct convert<headgate::Value> {
+    const msgpack::object& operator()(const msgpack::object& o, headgate::Value& v) const {
+      v = headgate::Value::copy_of(o);
+      return o;
+    }
+  };
 
-}  // namespace adaptor
+  }  // namespace adaptor
 }  // MSGPACK_API_VERSION_NAMESPACE
 }  // namespace msgpack
