@@ -251,6 +251,17 @@ bool is_operators(const Value& v) {
 }
 
 namespace detail {
+namespace {
+
+constexpr std::size_t kConditionsMax = 5000;  // each looks through a document's fields
+
+void add(Node& to, Node child) {
+  if (to.children.size() >= kConditionsMax)
+    throw bad("a filter has at most 5000 conditions at one place");
+  to.children.push_back(std::move(child));
+}
+
+}  // namespace
 
 Node compile_operators(const Path& path, const Value& operators) {
   Node n;
@@ -273,17 +284,17 @@ Node compile_query(const Value& query) {
     if (!f.name.empty() && f.name[0] == '$') {
       bool skip = false;
       Node child = top_level(f.name, f.value, &skip);
-      if (!skip) n.children.push_back(std::move(child));
+      if (!skip) add(n, std::move(child));
       continue;
     }
     const Path path(f.name);
     if (is_operators(f.value)) {
       Node child = compile_operators(path, f.value);
-      std::move(child.children.begin(), child.children.end(), std::back_inserter(n.children));
+      for (Node& c : child.children) add(n, std::move(c));
     } else if (f.value.is(Tag::regex)) {
-      n.children.push_back(regex_leaf(path, f.value.as_regex()));
+      add(n, regex_leaf(path, f.value.as_regex()));
     } else {
-      n.children.push_back(compare_leaf(path, Test::eq, f.value, f.name));
+      add(n, compare_leaf(path, Test::eq, f.value, f.name));
     }
   }
   return n;

@@ -5,6 +5,7 @@
 
 #include "plugins/sqlite/describe.hpp"
 #include "plugins/sqlite/document_error.hpp"
+#include "plugins/sqlite/document_guard.hpp"
 #include "plugins/sqlite/sql_rows.hpp"
 
 namespace headgate::sqlite {
@@ -239,6 +240,7 @@ void DocumentKind::execute(std::string_view verb, Bytes body, const hg_call& cal
   const sdk::Fields fields = doc::read_document_body(verb, body);
   DocumentCall c{
       verb, fields, call, db, sink, done, part_max_, doc::Store(db), doc::Watch(host_, &call, db)};
+  const doc::SearchGuard guard([&] { c.watch.look(); });
   v.run(c);
 }
 

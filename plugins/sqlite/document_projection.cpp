@@ -158,6 +158,7 @@ Projection::Node& Projection::place(const std::string& text) {
     auto at = std::find_if(n->children.begin(), n->children.end(),
                            [&](const Node& c) { return c.name == path[i]; });
     if (at == n->children.end()) {
+      if (n->children.size() >= kProjectedMax) throw bad("a projection names at most 1000 fields");
       n->children.emplace_back();
       at = n->children.end() - 1;
       at->name = path[i];

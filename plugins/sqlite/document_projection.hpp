@@ -14,6 +14,8 @@
 
 namespace headgate::sqlite::doc {
 
+inline constexpr std::size_t kProjectedMax = 1000;  // fields at one place
+
 class Projection {
  public:
   enum class Form {

@@ -119,14 +119,19 @@ void run_distinct(DocumentCall& c) {
   const Path path(c.body.str("key"));
   struct Values : Visitor {
     bool visit(const Value* v) override {
-      if (v == nullptr || v->is(Tag::array)) return false;
-      std::string key = key_of(*v);
-      const std::size_t cost = footprint(*v) + key.size() + 64;
-      if (!keys.insert(std::move(key)).second) return false;
+      if (v == nullptr) return false;
+      if (!v->is(Tag::array)) add(*v);
+      else
+        for (const Value& e : v->items()) add(e);
+      return false;
+    }
+    void add(const Value& v) {
+      std::string key = key_of(v);
+      const std::size_t cost = footprint(v) + key.size() + 64;
+      if (!keys.insert(std::move(key)).second) return;
       bytes += cost;
       if (bytes > kSortBytesMax) throw too_large("distinct: more than 64 MiB of values");
-      values.push_back(*v);
-      return false;
+      values.push_back(v);
     }
     std::unordered_set<std::string> keys;
     Array values;
@@ -134,7 +139,7 @@ void run_distinct(DocumentCall& c) {
   } found;
   if (const std::optional<Collection> from = c.store.find(c.collection()))
     run_query(c.store, c.db, *from, q, c.watch, [&](Found&& f) {
-      walk(f.document, path, true, found);
+      walk(f.document, path, false, found);
       return true;
     });
   proto::Writer w(&c.sink);

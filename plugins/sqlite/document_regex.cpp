@@ -3,6 +3,7 @@
 #include <pcre2.h>
 
 #include "plugins/sqlite/document_error.hpp"
+#include "plugins/sqlite/document_guard.hpp"
 #include "plugins/sqlite/document_regex.hpp"
 
 namespace headgate::sqlite::doc {
@@ -68,7 +69,23 @@ Pattern::Pattern(const Regex& regex) : source_(regex), compiled_(std::make_share
   pcre2_set_heap_limit(compiled_->limits, kHeapLimitKib);
 }
 
+namespace {
+
+constexpr unsigned kSearchesALook = 4;
+thread_local SearchGuard* t_guard = nullptr;
+
+}  // namespace
+
+SearchGuard::SearchGuard(std::function<void()> look) : look_(std::move(look)), outer_(t_guard) {
+  t_guard = this;
+}
+SearchGuard::~SearchGuard() { t_guard = outer_; }
+void SearchGuard::searching() {
+  if (t_guard != nullptr && ++t_guard->searches_ % kSearchesALook == 0) t_guard->look_();
+}
+
 bool Pattern::search(std::string_view text) const {
+  SearchGuard::searching();
   const int rc =
       pcre2_match(compiled_->code, reinterpret_cast<PCRE2_SPTR>(text.data()), text.size(), 0,
                   PCRE2_NO_UTF_CHECK, compiled_->data, compiled_->limits);

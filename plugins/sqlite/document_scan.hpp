@@ -23,7 +23,7 @@ class Watch {
   Watch(const hg_host* host, const hg_call* call, Database& db)
       : host_(host), call_(call), db_(db) {}
   void tick() {
-    if (++ticks_ % 64 == 0) look();
+    if (++ticks_ % 8 == 0) look();
   }
   void look() const;
 

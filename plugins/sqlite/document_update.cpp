@@ -184,6 +184,7 @@ void Update::add(const std::string& op, const Field& field) {
     case Op::current_date: check_current_date(s.operand); break;
     default: break;
   }
+  if (steps_.size() >= kUpdateStepsMax) throw bad("an update touches at most 2000 fields");
   steps_.push_back(std::move(s));
 }
 

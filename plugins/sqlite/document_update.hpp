@@ -17,6 +17,8 @@
 
 namespace headgate::sqlite::doc {
 
+inline constexpr std::size_t kUpdateStepsMax = 2000;  // each looks through a document's fields
+
 // A sort order: {a: 1, "b.c": -1}.
 struct SortKey {
   Path path;

@@ -327,6 +327,22 @@ TEST_F(Documents, ALongCallEndsInTime) {
   EXPECT_EQ(store.wait(ticket).code, HG_CANCELLED);
 }
 
+TEST_F(Documents, ManySearchesInOneDocumentEndInTime) {
+  Json strings = Json::array();
+  for (int i = 0; i < 20'000; ++i) strings.push_back(std::string(15, 'x') + "zy");
+  ok("insert_one", {{"document", {{"_id", 1}, {"s", strings}}}});
+  CallOptions o;
+  o.timeout_ms = 200;
+  const Json slow = {{"collection", "c"}, {"filter", {{"s", {{"$regex", "(x+x+)+y"}}}}}};
+  EXPECT_EQ(store.call("find", slow, o).code, HG_DEADLINE);
+}
+
+TEST_F(Documents, DistinctOpensOneArray) {
+  insert({{{"_id", 1}, {"t", list({list({1}), 2})}}, {{"_id", 2}, {"t", list({2.0, nullptr})}}});
+  EXPECT_EQ(ok("distinct", {{"key", "t"}}).at("values"), list({list({1}), 2, nullptr}));
+  EXPECT_EQ(ok("distinct", {{"key", "t.0"}}).at("values"), list({1, 2.0}));
+}
+
 TEST_F(Documents, TransactionsCoverCollectionsAndIndexes) {
   ok("create_index", {{"keys", {{"a", 1}}}});
   for (const bool commit : {false, true}) {
