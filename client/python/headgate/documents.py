@@ -184,7 +184,8 @@ class Collection:
         "update": ..., "upsert": ...}}`` and so on, as VERBS.md lists them."""
         r = self._ask("bulk_write", operations=[dict(o) for o in operations], ordered=ordered)
         return BulkWriteResult(r["inserted_count"], r["matched_count"], r["modified_count"],
-                               r["deleted_count"], r["upserted_count"], r["upserted_ids"])
+                               r["deleted_count"], r["upserted_count"],
+                               {int(i): id for i, id in r["upserted_ids"].items()})
 
     # -- reading -----------------------------------------------------------------------------
 
