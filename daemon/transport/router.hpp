@@ -55,7 +55,7 @@ class Router final : public Frontend, private MonitorEvents {
   Put put(Peer& p, zmq_msg_t* m);
   Sent park(Peer& p, zmq_msg_t* m);
   bool flush_parked();
-  bool room_for(Peer& p, std::int64_t large);
+  [[nodiscard]] bool has_room(const Peer& p, std::uint64_t size) const;
 
   // ending.cpp
   void cut_peer(Peer& p, std::string_view reason);

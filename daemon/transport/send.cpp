@@ -33,16 +33,18 @@ Sent Router::send(PeerId peer, proto::Bytes head, ReplyBuffer body) {
   if (p == nullptr || p->state != Peer::State::open) return Sent::gone;
   if (p->outbox == nullptr) p->outbox = new Outbox(loop_, drained_);
   std::memcpy(body.body() - head.size(), head.data(), head.size());
-  const bool room = room_for(*p, static_cast<std::int64_t>(total));
+  const bool room = has_room(*p, total);
   zmq_msg_t m;
   Outbox::wrap(p->outbox, std::move(body), head.size(), &m);
   return room ? send_message(*p, &m) : park(*p, &m);
 }
 
-bool Router::room_for(Peer& p, std::int64_t large) {
-  const auto held =
-      p.outbox->bytes() - (p.parked == nullptr ? 0 : static_cast<std::int64_t>(p.parked->bytes));
-  return held <= 0 || held + large <= kUnsentMax;
+// May libzmq be given one more large message for this peer?
+bool Router::has_room(const Peer& p, std::uint64_t size) const {
+  if (p.outbox == nullptr) return true;
+  const auto held = p.outbox->bytes() -
+                    (p.parked == nullptr ? 0 : static_cast<std::int64_t>(p.parked->bytes));
+  return held <= 0 || held + static_cast<std::int64_t>(size) <= kUnsentMax;
 }
 
 Sent Router::send_message(Peer& p, zmq_msg_t* m) {
@@ -93,7 +95,7 @@ Sent Router::park(Peer& p, zmq_msg_t* m) {
   p.parked->bytes += size;
   counts_.parked_bytes += size;
   ++counts_.parked;
-  if (p.outbox != nullptr) p.outbox->tell_when_drained();
+  touched_ = true;  // flush_parked() looks whether there is room by now, and else is woken
   return Sent::parked;
 }
 
@@ -105,11 +107,10 @@ bool Router::flush_parked() {
     while (!q.frames.empty()) {
       zmq_msg_t* m = &q.frames.front();
       const std::uint64_t size = zmq_msg_size(m);
-      const auto held =
-          p.outbox == nullptr ? 0 : p.outbox->bytes() - static_cast<std::int64_t>(q.bytes);
-      if (size > kCopyMax && held > 0 && held + static_cast<std::int64_t>(size) > kUnsentMax) {
+      if (size > kCopyMax && !has_room(p, size)) {
+        // Asked again after the wish was left: what drained before it tells nobody.
         p.outbox->tell_when_drained();
-        return;
+        if (!has_room(p, size)) return;
       }
       const Put done = put(p, m);
       if (done == Put::full) return;  // the peer's own wake-up will come
