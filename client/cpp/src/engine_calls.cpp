@@ -1,4 +1,5 @@
-// What becomes of a call: admitted, routed, handed over, expired, answered. The engine's thread only.
+// What becomes of a call: admitted, routed, handed over, expired, answered. The engine's thread
+// only.
 #include <algorithm>
 
 #include "engine.hpp"
