@@ -28,6 +28,11 @@ bool Breaker::allow(TimePoint now) {
   return true;
 }
 
+void Breaker::limit(const BreakerLimits& limits) {
+  if (limits.window != limits_.window) window_ = Window(limits.window);
+  limits_ = limits;
+}
+
 void Breaker::give_back() {
   if (probes_out_ > 0) --probes_out_;
 }

@@ -38,6 +38,8 @@ class Breaker {
   [[nodiscard]] bool would_allow(TimePoint now) const;
   void report(TimePoint now, bool failed, bool last_endpoint, std::uint64_t random);
   void give_back();
+  // New limits after a reload; what was counted is kept unless the window has another length.
+  void limit(const BreakerLimits& limits);
 
   [[nodiscard]] State state(TimePoint now) const;
   // When it lets something through again; now when it does so already.

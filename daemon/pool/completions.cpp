@@ -24,11 +24,7 @@ void StorePools::completed(plugin::Operation& op) {
   if (mutated(Mutation::answer_twice) && w == nullptr && op.call != nullptr) {
     answers_.answer(*op.call, Answer{});
   }
-  if (w != nullptr || !mutated(Mutation::count_drifts)) store_.end(op);
-  if (out_of_operations_) {
-    out_of_operations_ = false;
-    mark_waiting_pools();
-  }
+  if (w != nullptr || !mutated(Mutation::count_drifts)) end_operation(op);
   if (w == nullptr) {
     --c.orphans;
     ++counters_.late;

@@ -45,18 +45,19 @@ enum class Reason : std::uint8_t {
   lifetime,
   generation,
   wrong_role,
+  endpoint_failing,
   given_up_for_another,
   stuck,
   connect_failed,
   shutdown
 };
-inline constexpr std::size_t kReasons = 11;
+inline constexpr std::size_t kReasons = 12;
 
 constexpr std::string_view name(Reason r) {
-  constexpr std::string_view names[] = {
-      "none",     "broken",         "lost",       "idle_too_long",
-      "lifetime", "generation",     "wrong_role", "given_up_for_another",
-      "stuck",    "connect_failed", "shutdown"};
+  constexpr std::string_view names[] = {"none",          "broken",           "lost",
+                                        "idle_too_long", "lifetime",         "generation",
+                                        "wrong_role",    "endpoint_failing", "given_up_for_another",
+                                        "stuck",         "connect_failed",   "shutdown"};
   return names[static_cast<std::size_t>(r)];
 }
 

@@ -80,7 +80,7 @@ void StorePools::own_completed(Connection& c, plugin::Operation& op) {
   const bool well = op.done.ok && op.done.connection == plugin::ConnState::clean;
   c.own = nullptr;
   loop_.disarm(c.timer);
-  store_.end(op);
+  end_operation(op);
   mark(*c.pool);
   if (c.state == State::closing) return;
   if (!well) {
@@ -167,17 +167,30 @@ void StorePools::reclaim() {
   gone_.clear();
 }
 
-// Once a second: who is idle for too long or too old goes, and `connections_min` is kept.
+// Once a second: who is idle for too long, too old, or one too many after a reload goes, and
+// `connections_min` is kept.
 void StorePools::sweep() {
   for (auto& p : pools_) {
     p->in(State::idle).each([&](Connection& c) {
       if (now() >= c.expires_at) {
         close(c, Reason::lifetime);
+      } else if (p->count() - p->count(State::closing) > cap(*p)) {
+        close(c, Reason::given_up_for_another);
       } else if (now() - c.used_at >= settings_.idle_max &&
                  p->live() > (p->warm ? settings_.connections_min : 0)) {
         close(c, Reason::idle_too_long);
       }
     });
+    // One that is never idle drains first.
+    for (const State s : {State::open, State::full}) {
+      p->in(s).each([&](Connection& c) {
+        if (now() < c.expires_at || c.retire != Reason::none || c.pool->lane->max_inflight == 1) {
+          return;
+        }
+        c.retire = Reason::lifetime;
+        settle(c);
+      });
+    }
     if (p->warm && p->live() + p->coming() < settings_.connections_min) mark(*p);
   }
   if (!closing_) loop_.arm(sweep_timer_, now() + std::chrono::seconds(1));

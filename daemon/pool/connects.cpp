@@ -80,7 +80,7 @@ void StorePools::make_room(Pool& p) {
   const Work* oldest = p.queue.oldest();
   if (richest == nullptr || oldest == nullptr || p.live() + p.count(State::connecting) > 0) return;
   const TimePoint starved_at = oldest->queued_at + kStarved;
-  if (now() < starved_at) return loop_.arm(p.timer, starved_at);
+  if (now() < starved_at) return look_again(p, starved_at);
   Connection* least = nullptr;
   for (const State s :
        {State::open, State::full, State::idle, State::stopped, State::resetting, State::checking}) {
@@ -91,7 +91,7 @@ void StorePools::make_room(Pool& p) {
     });
     if (leaving) return;
   }
-  loop_.arm(p.timer, now() + kStarved);
+  look_again(p, now() + kStarved);
   if (least == nullptr) return;  // all leased: their limits bound the wait
   least->retire = Reason::given_up_for_another;
   settle(*least);
@@ -146,7 +146,7 @@ void StorePools::grow(Pool& p) {
     if (at < 0) {
       // Either a connect ends, which marks the pool; or it is a matter of time.
       const TimePoint next = connect_at(p);
-      if (next > now()) loop_.arm(p.timer, next);
+      if (next > now()) look_again(p, next);
       return;
     }
     connect(p, static_cast<std::uint32_t>(at));
@@ -321,10 +321,34 @@ bool StorePools::is_last(std::uint32_t endpoint) const {
 void StorePools::report(std::uint32_t endpoint, bool failed) {
   policy::Breaker& b = endpoints_[endpoint].breaker;
   const std::uint64_t before = b.opened();
+  const bool probed = b.state(now()) == policy::Breaker::State::half_open;
   b.report(now(), failed, failed && is_last(endpoint), failed ? random_.next() : 0);
-  if (b.opened() == before) return;
+  if (b.opened() != before) return breaker_opened(endpoint);
+  if (probed) mark_waiting_pools();  // there is a probe to be had again, or it has closed
+}
+
+// Whoever waits looks again when it lets probes through. Connections to this endpoint make room for
+// others where there are any.
+void StorePools::breaker_opened(std::uint32_t endpoint) {
   ++counters_.breaker_opened;
-  mark_waiting_pools();
+  const TimePoint until = endpoints_[endpoint].breaker.opens_at(now());
+  const bool elsewhere = !is_last(endpoint);
+  for (auto& p : pools_) {
+    look_again(*p, until);
+    if (!p->queue.empty()) mark(*p);
+  }
+  for (auto& c : slots_) {
+    if (!elsewhere || c == nullptr || c->endpoint != endpoint || c->link == nullptr) continue;
+    if (c->pool->pinned >= 0 || c->retire != Reason::none || c->lease != nullptr) continue;
+    c->retire = Reason::endpoint_failing;
+    if (c->state == State::idle) settle(*c);  // the others when what runs on them has ended
+  }
+}
+
+// Arms the pool's timer, never later than it was.
+void StorePools::look_again(Pool& p, TimePoint at) {
+  if (closing_ || (p.timer.armed() && p.timer.at() <= at)) return;
+  loop_.arm(p.timer, at);
 }
 
 }  // namespace headgate::pool

@@ -216,6 +216,14 @@ void StorePools::submit(Connection& c) {
   if (c.batch.empty()) c.batch.swap(batch);  // its memory is used again
 }
 
+// Whoever waits for an operation, in whichever pool, looks again.
+void StorePools::end_operation(plugin::Operation& op) {
+  store_.end(op);
+  if (!out_of_operations_) return;
+  out_of_operations_ = false;
+  mark_waiting_pools();
+}
+
 // Takes back what was not handed over yet: nothing has happened.
 void StorePools::unstage(Work& w) {
   assert(w.state == WorkState::staged);
@@ -225,7 +233,7 @@ void StorePools::unstage(Work& w) {
   op->call = nullptr;
   w.op = nullptr;
   w.connection = nullptr;
-  store_.end(*op);
+  end_operation(*op);
   --w.tries;
   --w.call->attempts;
   --counters_.attempts;

@@ -55,6 +55,7 @@ void StorePools::apply(const Settings& settings, std::uint32_t generation) {
   const policy::BreakerLimits limits{settings_.breaker_ratio,    settings_.breaker_min_calls,
                                      settings_.breaker_window,   settings_.breaker_open_min,
                                      settings_.breaker_open_max, settings_.breaker_probes};
+  for (Endpoint& e : endpoints_) e.breaker.limit(limits);
   while (endpoints_.size() < settings_.endpoints) endpoints_.emplace_back(limits);
   if (generation != generation_) {
     generation_ = generation;

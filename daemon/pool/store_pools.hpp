@@ -111,6 +111,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   // False: no operation is free.
   [[nodiscard]] bool place(Work& w, Connection& c);
   void submit(Connection& c);
+  void end_operation(plugin::Operation& op);
   void unstage(Work& w);
   void unstage_all(Connection& c);
   [[nodiscard]] bool usable(const Connection& c) const;
@@ -163,6 +164,8 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   [[nodiscard]] std::uint32_t endpoints_of(const Pool& p) const;
   [[nodiscard]] bool is_last(std::uint32_t endpoint) const;
   void report(std::uint32_t endpoint, bool failed);
+  void breaker_opened(std::uint32_t endpoint);
+  void look_again(Pool& p, TimePoint at);
   [[nodiscard]] Login& login(Access a) { return logins_[static_cast<std::size_t>(a)]; }
   [[nodiscard]] const Login& login(Access a) const { return logins_[static_cast<std::size_t>(a)]; }
 

@@ -282,6 +282,33 @@ void World::deliver(const Event& e) {
 void World::turn_over() {
   loop_.end_turn();
   check_overdue();
+  if (calm_ || dice_.chance(0.1)) check_nothing_stalls();
+}
+
+// Deadlines would hide a lost wake-up: who waits must have something to wait for.
+void World::check_nothing_stalls() {
+  const auto rows = pools_->rows();
+  std::size_t connections = 0;
+  for (const auto& [n, l] : links_) connections += l != nullptr;
+  for (const pool::PoolRow& r : rows) {
+    const std::string who = r.lane + "/" + r.access;
+    if (r.waiting == 0) {
+      alone_since_.erase(who);
+      continue;
+    }
+    if (r.idle > 0 && r.breaker == "closed" && operations_live_ < operations_max_) {
+      violated("somebody waits beside an idle connection of " + who);
+    }
+    const bool alone = r.connections == 0 && r.connecting == 0 && servers_.size() == 1 &&
+                       connections < settings_.connections_max && opening_.empty();
+    if (!alone) {
+      alone_since_.erase(who);
+    } else if (auto [since, first] = alone_since_.try_emplace(who, loop_.now());
+               loop_.now() - since->second >
+               settings_.breaker_open_max + settings_.backoff_cap + Micros(1'000'000)) {
+      violated("somebody waits and no connection is made for " + who);
+    }
+  }
 }
 
 void World::run() {

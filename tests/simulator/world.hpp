@@ -10,6 +10,7 @@
 //             without a key, a word that it is harmless, or a receipt that turns it into a question
 //   drain     drain, end_leases and close come to their ends
 //   counts    afterwards nothing is left: calls, operations, connections, leases, timers
+//   stalls    nobody waits beside an idle connection, or for one that nobody makes
 //   turns     no service is passed over for longer than its weight says
 //
 // Threads: one. Seed: everything follows from it, so a schedule is replayed by its seed.
@@ -210,6 +211,7 @@ class World final : private Answers, private plugin::Store {
   void deliver(const Event& e);
   void finish();
   void check_rows_are_zero();
+  void check_nothing_stalls();
   void turn_over();
 
   // Callers (callers.cpp)
@@ -283,6 +285,8 @@ class World final : private Answers, private plugin::Store {
     double passed_over = 0;
   };
   std::map<std::uint64_t, std::vector<Flow>> turns_;  // by lane and access; then by service
+
+  std::map<std::string, TimePoint> alone_since_;  // pools that wait and have no connection at all
 
   plugin::LinkEvents* events_ = nullptr;
   std::unique_ptr<pool::Attempts> pools_;
