@@ -17,6 +17,7 @@ enum class Mutation : std::uint8_t {
   drain_never_ends,              // what is answered while draining still counts
   count_drifts,                  // a late completion gives no operation back
   starved_service,               // a service's turn costs it nothing, so it always has one
+  lost_wake,                     // an operation that is free again is not told to those who wait
   count
 };
 

@@ -219,7 +219,7 @@ void StorePools::submit(Connection& c) {
 // Whoever waits for an operation, in whichever pool, looks again.
 void StorePools::end_operation(plugin::Operation& op) {
   store_.end(op);
-  if (!out_of_operations_) return;
+  if (!out_of_operations_ || mutated(Mutation::lost_wake)) return;
   out_of_operations_ = false;
   mark_waiting_pools();
 }

@@ -36,7 +36,8 @@ constexpr const char* kMutations[] = {"none",
                                       "repeat_unknown_writes",
                                       "drain_never_ends",
                                       "count_drifts",
-                                      "starved_service"};
+                                      "starved_service",
+                                      "lost_wake"};
 
 struct Totals {
   std::uint64_t schedules = 0, events = 0, calls = 0, ok = 0, fewest_events = UINT64_MAX;
