@@ -95,7 +95,11 @@ bool StorePools::after_lease(Connection& c, Work* w, const Done& done) {
   const bool opener = l->opening;
   const bool unknown = !done.ok && done.fault.outcome == Outcome::unknown;
   if (!c.broken && done.lease != LeaseState::none && !(opener && !done.ok) && !unknown) {
-    l->opening = false;
+    if (opener) {  // its limits count from here: the store may have taken its time
+      l->total_at = l->total_at + (now() - l->opened_at);
+      l->opened_at = now();
+      l->opening = false;
+    }
     l->used_at = now();
     arm_lease(*l);
     return opener;

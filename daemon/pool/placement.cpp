@@ -119,6 +119,10 @@ bool StorePools::usable(const Connection& c) const {
 void StorePools::pump(Pool& p) {
   if (!p.queue.empty() && !any_usable(p)) return fail_waiting(p);
   while (Work* w = p.queue.front()) {
+    if (now() >= w->answer_at) {  // its timer is due in this very turn
+      expire(*w);
+      continue;
+    }
     Connection* c = choose(p, *w);
     if (c == nullptr) break;
     if (!place(*w, *c)) {

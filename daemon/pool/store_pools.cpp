@@ -203,6 +203,10 @@ void StorePools::start_in_lease(Call& call) {
     return refuse(call, fault_of(Code::conflict, "another call of this transaction is running"),
                   true);
   }
+  if (l->total_at <= now()) {  // its timer is due in this very turn
+    lease_overdue(*l);
+    return start_in_lease(call);
+  }
   call.deadline = std::min(call.deadline, l->total_at);
   if (call.deadline <= now()) {
     return refuse(call, fault_of(Code::queue_timeout, "the deadline had passed on arrival"), true);
