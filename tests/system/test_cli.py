@@ -1,5 +1,6 @@
 """The command line against the real daemon: what it prints, and what its exit code says."""
 
+import contextlib
 import json
 import os
 import pathlib
@@ -255,10 +256,11 @@ def test_import_shows_a_bar_to_a_person_and_ctrl_c_applies_nothing(cli, table, t
         def feed():
             os.write(writer, b"id,name,area\n")
             i = 0
-            while not stop.is_set():
-                os.write(writer, b"".join(b"%d,x,1\n" % k for k in range(i, i + 100)))
-                i += 100
-                stop.wait(0.01)
+            with contextlib.suppress(BrokenPipeError):  # it has ended
+                while not stop.is_set():
+                    os.write(writer, b"".join(b"%d,x,1\n" % k for k in range(i, i + 100)))
+                    i += 100
+                    stop.wait(0.01)
 
         thread = threading.Thread(target=feed)
         thread.start()
