@@ -12,7 +12,7 @@ namespace headgate::sqlite {
 struct Options {
   std::string path;                            // absolute
   bool synchronous_full = true;                // fsync at each commit (group commit: once a batch)
-  std::int64_t readers = 2;                    // connections of the read lane
+  std::int64_t readers = 4;                    // connections of the read lane
   std::int64_t batch_max = 512;                // calls in one commit
   std::int64_t batch_ms = 5;                   // a batch is cut after this, at a call's border
   std::int64_t statement_max_ms = 1000;        // a call in a batch with others; alone: its deadline
