@@ -110,8 +110,9 @@ class Load {
       c.socket = zmq_socket(context_, ZMQ_DEALER);
       if (c.socket == nullptr)
         throw std::runtime_error(std::string("zmq_socket: ") + zmq_strerror(zmq_errno()));
-      const int never = -1, none = 0;
-      zmq_setsockopt(c.socket, ZMQ_RECONNECT_IVL, &never, sizeof never);
+      // A crowd that comes at once may find the listener's queue full; nothing else is tried again.
+      const int again = settings_.idle > 0 ? 50 : -1, none = 0;
+      zmq_setsockopt(c.socket, ZMQ_RECONNECT_IVL, &again, sizeof again);
       zmq_setsockopt(c.socket, ZMQ_LINGER, &none, sizeof none);
       if (zmq_connect(c.socket, settings_.url.c_str()) != 0)
         throw std::runtime_error("cannot connect to " + settings_.url);
@@ -122,10 +123,6 @@ class Load {
       e.events = EPOLLIN;
       e.data.u32 = i;
       epoll_ctl(epoll_, EPOLL_CTL_ADD, fd, &e);
-      if (settings_.bare) {
-        c.welcomed = true;
-        continue;
-      }
       proto::Hello hello;
       hello.id = c.next_id++;
       hello.name = "headgate-bench";
@@ -182,6 +179,10 @@ class Load {
   }
 
   void take(Caller& c, proto::Bytes frame) {
+    if (settings_.bare && !c.welcomed) {  // the hello came back
+      c.welcomed = true;
+      return;
+    }
     proto::Cursor cur(frame);
     cur.read_array();
     cur.read_uint();

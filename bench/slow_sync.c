@@ -1,6 +1,6 @@
 // A disk that takes its time: preloaded, every fsync and fdatasync lasts HEADGATE_SLOW_SYNC_US
-// microseconds longer, for the gateway and for the programs beside it alike. For machines whose disk
-// answers quicker than those that durable writes meet elsewhere.
+// microseconds longer, for the gateway and for the programs beside it alike. For machines whose
+// disk answers quicker than those that durable writes meet elsewhere.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <stdlib.h>

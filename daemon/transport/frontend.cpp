@@ -130,7 +130,7 @@ tl::expected<void, std::string> Router::make_socket() {
   option(ZMQ_ROUTER_MANDATORY, 1);
   option(ZMQ_ROUTER_HANDOVER, 0);
   option(ZMQ_LINGER, 500);
-  option(ZMQ_BACKLOG, 1024);
+  option(ZMQ_BACKLOG, kBacklog);
   option(ZMQ_RCVHWM, 1000);
   option(ZMQ_SNDHWM, 1000);
   option(ZMQ_IPV6, settings_.tcp.find('[') == std::string::npos ? 0 : 1);

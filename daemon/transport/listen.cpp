@@ -14,8 +14,6 @@
 namespace headgate {
 namespace {
 
-constexpr int kBacklog = 1024;
-
 tl::unexpected<std::string> failed(const std::string& what) {
   return tl::make_unexpected(what + ": " + std::strerror(errno));
 }

@@ -9,6 +9,11 @@
 
 namespace headgate {
 
+// Connections that may wait to be taken: all clients of a host come at once when the daemon has
+// been restarted, and one that finds no place here is refused. The kernel takes less when
+// net.core.somaxconn says so.
+inline constexpr int kBacklog = 4096;
+
 // An ipc path that is ours alone: a lock beside it, the socket in a directory that nobody else can
 // write, with its own mode. The destructor removes the socket and lets the lock go.
 class IpcListener {
