@@ -107,7 +107,7 @@ Buffer mutated(Buffer b, Random& r) {
         b.insert(b.begin() + static_cast<std::ptrdiff_t>(at), static_cast<std::uint8_t>(r()));
         break;
       default:
-        b.resize(b.size() - 1);
+        b.pop_back();
         break;
     }
   }

@@ -122,7 +122,7 @@ TEST(Faults, ReadOnlyCannotWriteEvenOnTheReadersConnection) {
 TEST(Stream, AMillionRowsInBoundedMemory) {
   BareStore s(plugin_of(make_sql_kind));
   ASSERT_TRUE(s.call("query", sql("SELECT 1")).ok());
-  const std::int64_t before = resident_kib();
+  [[maybe_unused]] const std::int64_t before = resident_kib();
   std::int64_t rows = 0;
   std::int64_t parts = 0;
   std::int64_t most = 0;

@@ -124,8 +124,8 @@ TEST(Expressions, CostIsBounded) {
   for (int i = 0; i < 3000; ++i) many.push_back(Value::int32(i));
   Value document = Value::object({{"a", Value::array(many)}});
   try {
-    Expression(V("{'$map': {'input': '$a', 'as': 'x', 'in': {'$map': {'input': '$a', 'as': 'y', "
-                 "'in': {'$add': ['$$x', '$$y']}}}}}"))
+    (void)Expression(V("{'$map': {'input': '$a', 'as': 'x', 'in': {'$map': {'input': '$a', "
+                       "'as': 'y', 'in': {'$add': ['$$x', '$$y']}}}}}"))
         .evaluate(document);
     FAIL();
   } catch (const sdk::Error& e) {
@@ -133,7 +133,7 @@ TEST(Expressions, CostIsBounded) {
   }
   document.set("s", Value::string(std::string(1 << 20, 'x')));
   try {
-    Expression(V("{'$map': {'input': '$a', 'in': '$s'}}")).evaluate(document);
+    (void)Expression(V("{'$map': {'input': '$a', 'in': '$s'}}")).evaluate(document);
     FAIL();
   } catch (const sdk::Error& e) {
     EXPECT_EQ(e.code, proto::Code::too_large);
