@@ -343,6 +343,7 @@ TEST_F(Calls, AnUploadWaitsForCredit) {
   Upload up = c.upload("s", "copy_in", kEmpty);
   for (int i = 0; i < 9; ++i) up.send(pack(std::vector<int>{i}));
   EXPECT_TRUE(up.finish().ok());
+  g.stop();  // joins the thread that wrote it
   EXPECT_THAT(order, testing::ElementsAre(1, 2, 3, 4, 5, 6, 7, 8, 9, 10));
 }
 
