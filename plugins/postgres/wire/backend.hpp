@@ -13,9 +13,11 @@
 //            above `hold_max` passes through without memory: it is yielded once, `oversize`, with
 //            no payload, when its last byte has gone by; any other message of that size is a fault.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string_view>
 
 #include "plugins/postgres/wire/buffer.hpp"
 #include "plugins/postgres/wire/fault.hpp"
@@ -50,6 +52,14 @@ enum class Tag : std::uint8_t {
   row_description = 'T',
 };
 
+// Whether a byte is one of them.
+inline constexpr std::array<bool, 256> kKnownTags = [] {
+  std::array<bool, 256> known{};
+  for (const char c : std::string_view("123ACDEGHIKNRSTVWZcdnstv"))
+    known[static_cast<std::uint8_t>(c)] = true;
+  return known;
+}();
+
 struct Message {
   Tag tag{};
   bool oversize = false;  // a DataRow or CopyData above hold_max: no payload
@@ -79,7 +89,8 @@ class Reader {
     if (have < 5 || skip_ != 0) return slow(out);
     const std::uint8_t* p = store_.get() + head_;
     const std::uint32_t length = load32(p + 1);
-    if (length < 4 || length >= have || kKnown[p[0]] == 0) return slow(out);
+    // A length below 4 wraps around to more than any limit.
+    if (length - 4 > whole_max_ || length >= have || !kKnownTags[p[0]]) return slow(out);
     out->tag = static_cast<Tag>(p[0]);
     out->oversize = false;
     out->payload = {p + 5, length - 4};
@@ -97,8 +108,10 @@ class Reader {
 
  private:
   bool slow(Message* out);
-  static const std::uint8_t kKnown[256];
+  bool pass(Message* out);
+  void resize(std::size_t capacity);
   Limits limits_;
+  std::uint32_t whole_max_;  // payload of a message that is yielded whole
   std::unique_ptr<std::uint8_t[]> store_;
   std::size_t capacity_ = 0;
   std::size_t head_ = 0;

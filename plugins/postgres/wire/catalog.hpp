@@ -14,8 +14,9 @@
 //
 // Owner:     one connection, or all connections of one thread to one database (numbers differ
 //            between databases). Threads: one.
-// Invariant: a Type never changes and lives as long as somebody holds it. At most kTypesMax types
-//            are remembered; more empties the catalogue, and they are looked up again.
+// Invariant: a Type never changes and lives as long as somebody holds it. When more than kTypesMax
+//            are remembered, the next unknown() empties the catalogue; a lookup that brings more
+//            than that is a fault.
 #pragma once
 #include <cstdint>
 #include <map>
@@ -96,7 +97,7 @@ class TypeCatalog {
   static TypePtr builtin(Oid oid);
 
   // Those of `oids` (0 and doubles left out) that have to be looked up before type() can tell.
-  [[nodiscard]] std::vector<Oid> unknown(std::span<const Oid> oids) const;
+  [[nodiscard]] std::vector<Oid> unknown(std::span<const Oid> oids);
 
   // The type. REQUIRES: it is known. One that the server did not have either is `as_text` with the
   // name "oid N".
@@ -127,7 +128,9 @@ class TypeCatalog {
   };
   TypePtr make(Oid oid, std::size_t depth);
   TypePtr make(Oid oid, Learned& l, std::size_t depth);
+  void read_members(Learned& l, Bytes names, Bytes types) const;
   std::map<Oid, Learned> learned_;
+  std::size_t rows_ = 0;  // of the lookup under way
 };
 
 }  // namespace headgate::postgres::wire

@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string_view>
 
+#include "plugins/postgres/wire/clean_text.hpp"
 #include "plugins/postgres/wire/messages.hpp"
 #include "plugins/sdk/driver.hpp"
 
@@ -73,9 +74,5 @@ NoticeEffect effect_of(const Notice& n);
 // errors quotes the value it could not read: that quotation is cut out of it.
 sdk::Error error_of(const Verdict& v, const Notice& n);
 sdk::Error error_of_lost(const Verdict& v, std::string_view why);
-
-// Text of a server that may leave: UTF-8 (foreign bytes become U+FFFD), no control characters, at
-// most `max` bytes.
-std::string clean_text(std::string_view s, std::size_t max = 400);
 
 }  // namespace headgate::postgres::wire
