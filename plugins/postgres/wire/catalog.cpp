@@ -9,33 +9,33 @@ namespace headgate::postgres::wire {
 namespace {
 
 // The types asked for and all that is inside them. Read in binary: learn() knows the columns.
-#define HEADGATE_LOOKUP(MULTIRANGE_NEED, MULTIRANGE_INNER)                                        \
-  "WITH RECURSIVE need(oid) AS ("                                                                 \
-  " SELECT pg_catalog.unnest($1::pg_catalog.oid[])"                                               \
-  " UNION SELECT d.oid FROM need n CROSS JOIN LATERAL ("                                          \
-  "  SELECT t.typelem AS oid FROM pg_catalog.pg_type t"                                           \
-  "   WHERE t.oid = n.oid AND t.typelem <> 0 AND t.typlen = -1"                                   \
-  "  UNION ALL SELECT t.typbasetype FROM pg_catalog.pg_type t"                                    \
-  "   WHERE t.oid = n.oid AND t.typbasetype <> 0"                                                 \
-  "  UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = n.oid"           \
-  MULTIRANGE_NEED                                                                                 \
-  "  UNION ALL SELECT a.atttypid FROM pg_catalog.pg_type t"                                       \
-  "   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid"                                  \
-  "   WHERE t.oid = n.oid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped) d)"        \
-  " SELECT t.oid, t.typname, t.typtype,"                                                          \
-  " t.typsend::pg_catalog.oid <> 0 AND t.typreceive::pg_catalog.oid <> 0,"                        \
-  " t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A',"                                    \
-  " CASE t.typtype WHEN 'd' THEN t.typbasetype"                                                   \
-  "  WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid)"     \
-  MULTIRANGE_INNER                                                                                \
-  "  ELSE t.typelem END,"                                                                         \
-  " t.typtypmod,"                                                                                 \
-  " ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a"                       \
-  "  WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped"   \
-  "  ORDER BY a.attnum),"                                                                         \
-  " ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a"                                       \
-  "  WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped"   \
-  "  ORDER BY a.attnum)"                                                                          \
+#define HEADGATE_LOOKUP(MULTIRANGE_NEED, MULTIRANGE_INNER)                                      \
+  "WITH RECURSIVE need(oid) AS ("                                                               \
+  " SELECT pg_catalog.unnest($1::pg_catalog.oid[])"                                             \
+  " UNION SELECT d.oid FROM need n CROSS JOIN LATERAL ("                                        \
+  "  SELECT t.typelem AS oid FROM pg_catalog.pg_type t"                                         \
+  "   WHERE t.oid = n.oid AND t.typelem <> 0 AND t.typlen = -1"                                 \
+  "  UNION ALL SELECT t.typbasetype FROM pg_catalog.pg_type t"                                  \
+  "   WHERE t.oid = n.oid AND t.typbasetype <> 0"                                               \
+  "  UNION ALL SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = "              \
+  "n.oid" MULTIRANGE_NEED                                                                       \
+  "  UNION ALL SELECT a.atttypid FROM pg_catalog.pg_type t"                                     \
+  "   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.typrelid"                                \
+  "   WHERE t.oid = n.oid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped) d)"      \
+  " SELECT t.oid, t.typname, t.typtype,"                                                        \
+  " t.typsend::pg_catalog.oid <> 0 AND t.typreceive::pg_catalog.oid <> 0,"                      \
+  " t.typelem <> 0 AND t.typlen = -1 AND t.typcategory = 'A',"                                  \
+  " CASE t.typtype WHEN 'd' THEN t.typbasetype"                                                 \
+  "  WHEN 'r' THEN (SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = "         \
+  "t.oid)" MULTIRANGE_INNER                                                                     \
+  "  ELSE t.typelem END,"                                                                       \
+  " t.typtypmod,"                                                                               \
+  " ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_attribute a"                     \
+  "  WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped" \
+  "  ORDER BY a.attnum),"                                                                       \
+  " ARRAY(SELECT a.atttypid FROM pg_catalog.pg_attribute a"                                     \
+  "  WHERE t.typtype = 'c' AND a.attrelid = t.typrelid AND a.attnum > 0 AND NOT a.attisdropped" \
+  "  ORDER BY a.attnum)"                                                                        \
   " FROM need JOIN pg_catalog.pg_type t USING (oid)"
 
 constexpr char kLookup[] = HEADGATE_LOOKUP(
@@ -203,6 +203,11 @@ TypePtr TypeCatalog::make(Oid oid, Learned& l, std::size_t depth) {
         t->members.push_back({name, make(type, depth + 1)});
         binary = binary && t->members.back().type->format() == 1;
       }
+      for (std::size_t i = 0; i < t->members.size(); ++i)
+        t->by_name.push_back(static_cast<std::uint16_t>(i));
+      std::sort(t->by_name.begin(), t->by_name.end(), [&](std::uint16_t a, std::uint16_t b) {
+        return t->members[a].name < t->members[b].name;
+      });
       if (binary) t->codec = Codec::composite;
       break;
     }

@@ -81,7 +81,8 @@ struct Type {
     std::string name;
     TypePtr type;
   };
-  std::vector<Member> members;  // composite
+  std::vector<Member> members;         // composite
+  std::vector<std::uint16_t> by_name;  // the members' places, sorted by their names
   // What a value can be asked for: 1 (binary) unless it, or something inside, is text only.
   [[nodiscard]] std::int16_t format() const { return codec == Codec::as_text ? 0 : 1; }
 };

@@ -78,9 +78,8 @@ void named(OutBuffer& out, char tag, char what, std::string_view name) {
   end(out, start);
 }
 
-constexpr std::array<std::uint8_t, 19> kCopyHeader = {'P',  'G',  'C',  'O', 'P', 'Y', '\n',
-                                                      0xff, '\r', '\n', 0,   0,   0,   0,
-                                                      0,    0,    0,    0,   0};
+constexpr std::array<std::uint8_t, 19> kCopyHeader = {
+    'P', 'G', 'C', 'O', 'P', 'Y', '\n', 0xff, '\r', '\n', 0, 0, 0, 0, 0, 0, 0, 0, 0};
 
 }  // namespace
 

@@ -11,8 +11,8 @@ void PayloadReader::fail(const char* why) const {
 }
 
 std::string_view PayloadReader::cstring() {
-  const auto* nul = static_cast<const std::uint8_t*>(left() == 0 ? nullptr
-                                                                 : std::memchr(pos_, 0, left()));
+  const auto* nul =
+      static_cast<const std::uint8_t*>(left() == 0 ? nullptr : std::memchr(pos_, 0, left()));
   if (nul == nullptr) fail("has a string without an end");
   const std::string_view s(reinterpret_cast<const char*>(pos_),
                            static_cast<std::size_t>(nul - pos_));
@@ -145,10 +145,10 @@ Notice read_notice(Bytes payload) {
   }
   r.done();
   if (n.severity.empty()) n.severity = translated;
-  const bool five = n.sqlstate.size() == 5 &&
-                    std::all_of(n.sqlstate.begin(), n.sqlstate.end(), [](char c) {
-                      return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
-                    });
+  const bool five =
+      n.sqlstate.size() == 5 && std::all_of(n.sqlstate.begin(), n.sqlstate.end(), [](char c) {
+        return (c >= '0' && c <= '9') || (c >= 'A' && c <= 'Z');
+      });
   if (!five) n.sqlstate = {};
   return n;
 }

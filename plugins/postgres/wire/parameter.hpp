@@ -30,7 +30,7 @@
 namespace headgate::postgres::wire {
 
 // Two's complement that becomes a numeric; a longer one is refused (its digits cost its square).
-inline constexpr std::size_t kBigIntegerParamMax = 4096;
+inline constexpr std::size_t kBigIntegerParamMax = 512;
 inline constexpr std::size_t kParameterBytesMax = 0x3fffffff;  // PostgreSQL's limit of one value
 
 enum class Form : std::uint8_t {

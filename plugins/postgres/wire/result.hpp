@@ -99,7 +99,7 @@ class ResultPlan {
   static void write_any(proto::Writer& w, const ResultPlan& p, const Column& c, Bytes value);
   static void write_as_text(proto::Writer& w, const ResultPlan& p, const Column& c, Bytes value);
   static decltype(Column::write) writer_for(const Type& type, std::int16_t format);
-  [[noreturn]] void refuse(const Column& c, const Unrepresentable& e) const;
+  void name(const Column& c, Unrepresentable& e) const;  // begins its message with the column
   [[noreturn]] void wrong_count(Bytes data_row) const;
   [[noreturn]] static void cut_short();
   [[noreturn]] static void left_over();
