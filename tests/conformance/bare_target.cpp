@@ -53,7 +53,7 @@ class BareTarget : public Target {
   BareConnection* acquire(std::uint32_t lane, std::uint32_t access, bool alone, std::uint64_t until,
                           hg_error* error);
   void release(BareConnection* c);
-  void reset_if_needed(BareConnection* c);
+  void prepare_store();
 
   BareOptions options_;
   Json describe_;
@@ -127,6 +127,7 @@ class BareRunning : public Running {
   }
 
   void cancel() override {
+    cancelled_ = true;
     if (op_ != nullptr) {
       target_.host_->abandon(op_);
       target_.host_->cancel(op_);
@@ -235,7 +236,8 @@ class BareRunning : public Running {
     BareConnection* c = op_->connection;
     lease(c, e);
     const hg_error error = e.error;
-    const bool again = !e.ok && options_.tx == 0 && parts == 0 && BareHost::now_us() < deadline_;
+    const bool again = !e.ok && !cancelled_ && options_.tx == 0 && parts == 0 &&
+                       BareHost::now_us() < deadline_;
     if (again && error.retry == HG_RETRY_REROUTE && hops_ < 5) {
       ++hops_;
       target_.host_->end(op_);
@@ -256,6 +258,8 @@ class BareRunning : public Running {
       return attempt(nullptr);
     }
     Reply r = e.ok ? Reply{} : refused(error, id_);
+    // What the plugin would have tried elsewhere ends here: its caller no longer wants it.
+    if (!e.ok && cancelled_ && error.retry == HG_RETRY_REROUTE) r.code = Code::cancelled;
     r.replayed = (e.done.flags & HG_DONE_REPLAYED) != 0;
     if (e.done.flags & HG_DONE_ROWS_AFFECTED) r.rows_affected = e.done.rows_affected;
     if (e.done.flags & HG_DONE_LAST_ID) r.last_id = e.done.last_id;
@@ -291,6 +295,7 @@ class BareRunning : public Running {
   std::uint32_t attempts_ = 0, hops_ = 0;
   std::uint64_t taken_ = 0;
   bool upload_ = false;
+  std::atomic<bool> cancelled_{false};
   Op* op_ = nullptr;
   std::vector<Json> parts_;
   Reply reply_;
@@ -381,6 +386,25 @@ BareTarget::BareTarget(const BareOptions& o) : options_(o) {
   config.part_max = 256 << 10;
   if (plugin_->driver_open(&config, &driver_, &error) != 0)
     throw std::runtime_error(std::string("driver_open: ") + error.message);
+  if (o.prepare_store) prepare_store();
+}
+
+// The DDL that the plugin shows, statement by statement.
+void BareTarget::prepare_store() {
+  hg_error error{};
+  error.size = sizeof error;
+  hg_bytes out{};
+  if (plugin_->driver_prepare_store == nullptr ||
+      plugin_->driver_prepare_store(driver_, 1, &out, &error) != 0)
+    throw std::runtime_error(std::string("driver_prepare_store: ") + error.message);
+  const std::string ddl(reinterpret_cast<const char*>(out.data), out.size);
+  auto c = caller();
+  for (std::size_t at = 0; at < ddl.size();) {
+    const std::size_t end = std::min(ddl.find(";\n", at), ddl.size());
+    const Reply r = c->call("execute", {{"sql", ddl.substr(at, end - at)}});
+    if (!r.ok()) throw std::runtime_error("the store's DDL: " + r.message);
+    at = end + 2;
+  }
 }
 
 BareTarget::~BareTarget() {

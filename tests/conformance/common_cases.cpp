@@ -219,6 +219,10 @@ BARE_CASE(open_close, "life.open_close_many", "", V("ping"), V()) {
     c.deadline_us = BareHost::now_us() + 10'000'000;
     c.endpoint = {reinterpret_cast<const std::uint8_t*>(x.bare.endpoint.data()),
                   x.bare.endpoint.size()};
+    c.account = {reinterpret_cast<const std::uint8_t*>(x.bare.account.data()),
+                 x.bare.account.size()};
+    c.password = {reinterpret_cast<const std::uint8_t*>(x.bare.password.data()),
+                  x.bare.password.size()};
     hg_connection* conn = nullptr;
     std::int32_t fd = -1;
     hg_error e{};
