@@ -173,6 +173,7 @@ std::unique_ptr<sdk::Connection> PostgresDriver::open(const hg_connect& connect,
   }
   settings.ask_system = options_.ask_lost_commit && connect.lane == kExclusiveLane;
   Session session = log_in(host_, connect, options_, settings);
+  if (!session.warning.empty()) log(HG_LOG_WARN, session.warning);
   if (connect.lane == kSharedLane)
     return std::make_unique<SharedConnection>(*this, connect, std::move(session));
   if (connect.lane == kListenLane)

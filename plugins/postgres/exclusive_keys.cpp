@@ -63,7 +63,8 @@ void ExclusiveConnection::record_key() {
 // What went wrong in our own statements, in words that help.
 void ExclusiveConnection::explain_key_error() {
   if (!keyed_ || !call_error_) return;
-  if (own_results_.size() < 2 && call_error_->sqlstate == "42P01") {
+  if (call_error_->sqlstate == "42P01" &&
+      call_error_->message.find("headgate_idempotency") != std::string::npos) {
     call_error_ = sdk::Error(sdk::Code::unsupported, sdk::Outcome::rejected,
                              "idempotency keys need the table headgate_idempotency: see `headgate "
                              "store init`");

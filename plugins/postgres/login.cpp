@@ -1,7 +1,9 @@
 // Parameters for libpq, the wait for it, and what is checked of a fresh session.
 #include "plugins/postgres/login.hpp"
 
+#include <netdb.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <charconv>
@@ -53,7 +55,19 @@ class Parameters {
   std::vector<std::string> values_;
 };
 
-void add_endpoint(Parameters& p, std::string_view endpoint) {
+// The first address of a name: for a certificate that names another host than the endpoint does,
+// libpq must be told both.
+std::string address_of(const std::string& host) {
+  addrinfo hints{}, *found = nullptr;
+  hints.ai_socktype = SOCK_STREAM;
+  if (::getaddrinfo(host.c_str(), nullptr, &hints, &found) != 0 || found == nullptr) return {};
+  char text[NI_MAXHOST] = {};
+  ::getnameinfo(found->ai_addr, found->ai_addrlen, text, sizeof text, nullptr, 0, NI_NUMERICHOST);
+  ::freeaddrinfo(found);
+  return text;
+}
+
+void add_endpoint(Parameters& p, std::string_view endpoint, const std::string& server_name) {
   std::string_view host = endpoint, port = "5432";
   if (endpoint.starts_with('/')) {
     // A directory, or the socket file in it: `.s.PGSQL.<port>`.
@@ -72,32 +86,38 @@ void add_endpoint(Parameters& p, std::string_view endpoint) {
     port = endpoint.substr(colon + 1);
   }
   if (host.starts_with('[') && host.ends_with(']')) host = host.substr(1, host.size() - 2);
-  p.add("host", std::string(host));
+  const std::string address =
+      server_name.empty() || host.starts_with('/') ? "" : address_of(std::string(host));
+  p.add("hostaddr", address);
+  p.add("host", address.empty() ? std::string(host) : server_name);
   p.add("port", std::string(port));
 }
 
-// The map's words are those of the configuration: mode, ca_file, cert_file, key_file, min_version.
-void add_tls(Parameters& p, proto::Bytes tls, bool unix_socket) {
-  if (tls.empty()) {
+// The map is the SDK's: mode, ca_file, cert_file, key_file, min_version, server_name. Returns the
+// name to expect in the certificate, where it is not the endpoint's.
+std::string add_tls(Parameters& p, proto::Bytes tls, bool unix_socket) {
+  if (tls.empty() || unix_socket) {
     p.add("sslmode", "disable");
-    return;
+    return {};
   }
-  const sdk::Fields f("tls", tls, {"mode", "ca_file", "cert_file", "key_file", "min_version"});
+  const sdk::Fields f(
+      "tls", tls, {"mode", "ca_file", "cert_file", "key_file", "min_version", "server_name"});
   const std::string mode(f.opt_str("mode").value_or("verify-full"));
-  if (mode == "off" || unix_socket) {
+  if (mode == "off") {
     p.add("sslmode", "disable");
-    return;
+    return {};
   }
-  if (mode != "verify-full" && mode != "verify-ca" && mode != "require")
-    throw sdk::invalid("tls: mode must be verify-full, verify-ca, require or off");
+  if (mode != "verify-full" && mode != "verify-ca")
+    throw sdk::invalid("tls: mode must be verify-full, verify-ca or off");
   p.add("sslmode", mode);
   const std::string ca(f.opt_str("ca_file").value_or(""));
-  p.add("sslrootcert", !ca.empty() ? ca : mode == "require" ? kNoFile : kSystemAuthorities);
+  p.add("sslrootcert", ca.empty() ? kSystemAuthorities : ca);
   const std::string cert(f.opt_str("cert_file").value_or(""));
   p.add("sslcert", cert.empty() ? kNoFile : cert);
   p.add("sslkey", std::string(f.opt_str("key_file").value_or(cert.empty() ? kNoFile : "")));
   p.add("sslcrl", kNoFile);
   p.add("ssl_min_protocol_version", std::string(f.opt_str("min_version").value_or("TLSv1.2")));
+  return std::string(f.opt_str("server_name").value_or(""));
 }
 
 std::string session_options(const hg_connect& connect, const Options& options,
@@ -242,6 +262,20 @@ void check_role(Login& login, const hg_connect& connect) {
   throw e;
 }
 
+// What a careful operator should know of the account behind a `read` grant.
+std::string inspect(Login& login, const hg_connect& connect) {
+  if (connect.access != HG_ACCESS_READ) return {};
+  const std::string writes = login.exec(
+      "SELECT r.rolsuper OR EXISTS (SELECT FROM pg_catalog.pg_class c JOIN "
+      "pg_catalog.pg_namespace n ON n.oid = c.relnamespace WHERE c.relkind IN ('r', 'p') AND "
+      "n.nspname NOT IN ('pg_catalog', 'information_schema') AND n.nspname !~ '^pg_' AND "
+      "pg_catalog.has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')) FROM "
+      "pg_catalog.pg_roles r WHERE r.rolname = current_user");
+  if (writes != "t") return {};
+  return "account `" + std::string(sdk::text(connect.account)) +
+         "` serves read pools and could write: give them one that has no right to";
+}
+
 }  // namespace
 
 Session log_in(const hg_host* host, const hg_connect& connect, const Options& options,
@@ -252,7 +286,7 @@ Session log_in(const hg_host* host, const hg_connect& connect, const Options& op
   if (endpoint.empty()) throw login.refused("the store names no endpoint");
   if (connect.account.size == 0) throw login.refused("the store has no account");
   Parameters p;
-  add_endpoint(p, endpoint);
+  add_endpoint(p, endpoint, add_tls(p, sdk::bytes(connect.tls), endpoint.starts_with('/')));
   p.add("dbname", options.database);
   p.add("user", std::string(sdk::text(connect.account)));
   p.add("password", std::string(sdk::text(connect.password)));
@@ -267,13 +301,13 @@ Session log_in(const hg_host* host, const hg_connect& connect, const Options& op
   p.add("keepalives_interval", "10");
   p.add("keepalives_count", "3");
   p.add("tcp_user_timeout", "30000");
-  add_tls(p, sdk::bytes(connect.tls), endpoint.starts_with('/'));
   login.connect(p);
   if (PQprotocolVersion(login.raw()) != 3) throw login.refused("it speaks another protocol");
   check_role(login, connect);
   for (const std::string& sql : options.init) login.exec(sql);
 
   Session out;
+  if ((connect.flags & HG_CONNECT_INSPECT) != 0) out.warning = inspect(login, connect);
   if (settings.ask_system) {
     out.system = SystemId{
         number(login.exec("SELECT system_identifier FROM pg_control_system()")),

@@ -36,6 +36,7 @@ struct Session {
   void* ssl = nullptr;  // an SSL*, or null
   int version = 0;      // 150018
   std::optional<SystemId> system;
+  std::string warning;  // of an inspection (HG_CONNECT_INSPECT)
 };
 
 // What login asks for beside what hg_connect says.

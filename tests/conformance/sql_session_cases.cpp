@@ -515,6 +515,39 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
   expect_eq(wrong.load(), 0, "wrong answers");
 }
 
+CASE(notify, "sql.notify", "sql", V("listen", "query"), V("listen")) {
+  Options o;
+  o.fetch = 100;
+  o.timeout_ms = 20'000;
+  auto first = x.caller->start("listen", {{"channels", {x.unique, x.unique + "_b"}}}, o);
+  auto second = x.caller->start("listen", {{"channels", Json::array({x.unique + "_b"})}}, o);
+  for (auto* s : {first.get(), second.get()}) {
+    const auto part = s->part();
+    expect(part.has_value() && part->at("columns").size() == 3, "a first part: it listens");
+  }
+  auto heard = [](Running& s, std::size_t n) {
+    Json all = Json::array();
+    while (all.size() < n) {
+      const auto part = s.part();
+      if (!part) throw Failure("the stream ended: " + show(s.wait()));
+      for (const Json& row : part->at("rows")) all.push_back(row);
+    }
+    return all;
+  };
+  query(x, "select pg_notify('" + x.unique + "', 'one')");
+  query(x, "select pg_notify('" + x.unique + "_b', 'two\nlines')");
+  const Json a = heard(*first, 2), b = heard(*second, 1);
+  expect_eq(a[0][0], x.unique, "the channel");
+  expect_eq(a[0][1], "one", "the payload");
+  expect_eq(b[0][1], "two\nlines", "the second subscriber's");
+  first->cancel();
+  expect(!first->wait().ok(), "a subscription ends by cancel");
+  query(x, "select pg_notify('" + x.unique + "_b', 'three')");
+  expect_eq(heard(*second, 1)[0][1], "three", "the other goes on");
+  second->cancel();
+  expect(!second->wait().ok(), "a subscription ends by cancel");
+}
+
 CASE(two_deferred, "sql.deferred_constraint", "sql", V("execute"), V("deferred_constraints")) {
   const Table t(x);
   const std::string child = x.unique + "_d";
