@@ -1,7 +1,9 @@
 # headgated: the parts, wired together.
 find_package(CLI11 REQUIRED)
 if(TARGET headgate_pool AND TARGET headgate_plugin AND TARGET headgate_config)
-  add_library(headgate_gateway STATIC ${CMAKE_CURRENT_LIST_DIR}/gateway.cpp
+  add_library(headgate_gateway STATIC ${CMAKE_CURRENT_LIST_DIR}/connect_check.cpp
+              ${CMAKE_CURRENT_LIST_DIR}/gateway.cpp
+              ${CMAKE_CURRENT_LIST_DIR}/gateway_credentials.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_drain.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_reload.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_show.cpp)

@@ -165,7 +165,8 @@ struct KeygenArgs {
   bool server = false;
 };
 int run_keygen(const KeygenArgs& a);
-int run_check_config(const std::string& file, const std::string& plugin_dir);
+// `connect`: logs in to the stores, too.
+int run_check_config(const std::string& file, const std::string& plugin_dir, bool connect);
 int run_completion(const std::string& shell);
 
 }  // namespace headgate::cli

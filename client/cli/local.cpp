@@ -91,13 +91,14 @@ int run_keygen(const KeygenArgs& a) {
   return kOk;
 }
 
-int run_check_config(const std::string& file, const std::string& plugin_dir) {
+int run_check_config(const std::string& file, const std::string& plugin_dir, bool connect) {
   const std::string daemon = find_daemon();
   std::vector<std::string> words = {daemon, "--check", "--config", file};
   if (!plugin_dir.empty()) {
     words.emplace_back("--plugin-dir");
     words.push_back(plugin_dir);
   }
+  if (connect) words.emplace_back("--connect");
   std::vector<char*> argv;
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);

@@ -27,6 +27,7 @@ struct Words {
   SqlArgs sql;
   std::string file = "/etc/headgate/headgate.toml";
   std::string plugin_dir;
+  bool connect = false;
   KeygenArgs keygen;
   std::string shell;
 };
@@ -120,7 +121,8 @@ void add_local(CLI::App& app, Words& w, int& exit) {
   CLI::App* c = app.add_subcommand("check-config", "Every fault of the configuration");
   c->add_option("FILE", w.file)->capture_default_str();
   c->add_option("--plugin-dir", w.plugin_dir, "where plugins are, in place of the file's");
-  c->callback([&w, &exit] { exit = run_check_config(w.file, w.plugin_dir); });
+  c->add_flag("--connect", w.connect, "log in once with every account, at every endpoint, too");
+  c->callback([&w, &exit] { exit = run_check_config(w.file, w.plugin_dir, w.connect); });
 
   c = app.add_subcommand("keygen", "A CURVE key pair, for a service or (--server) the gateway");
   c->add_option("--out", w.keygen.out, "the new file for the secret key, mode 0600")->required();

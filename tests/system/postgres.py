@@ -149,7 +149,8 @@ class Postgres:
     def certificate(self, which: str) -> None:
         """What the server shows from now on: server, expired, wrong_name, self_signed, other_ca."""
         for end in ("crt", "key"):
-            self._put(self.data / f"server.{end}", (self.folder / "tls" / f"{which}.{end}").read_text())
+            made = self.folder / "tls" / f"{which}.{end}"
+            self._put(self.data / f"server.{end}", made.read_text())
         if self.process is not None and self.process.poll() is None:
             self.reload()
 
@@ -181,7 +182,7 @@ class Postgres:
         done = subprocess.run(
             [BIN / "psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.socket_dir, "-p",
              str(self.port), "-U", account, "-d", database, "-c", text],
-            env={"PGPASSWORD": self.passwords[account], "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"},
+            env={"PGPASSWORD": self.passwords[account], "PATH": "/usr/bin:/bin"},
             capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise RuntimeError(f"psql: {done.stderr.strip()}")
@@ -210,8 +211,9 @@ class Postgres:
         return path
 
     def dsn(self, account: str = "app", tcp: bool = False) -> str:
-        where = f"host=localhost port={self.port} sslmode=verify-full sslrootcert={self.ca}" if tcp \
-            else f"host={self.socket_dir} port={self.port}"
+        where = f"host={self.socket_dir} port={self.port}"
+        if tcp:
+            where = f"host=localhost port={self.port} sslmode=verify-full sslrootcert={self.ca}"
         return f"{where} dbname={DATABASE} user={account} password={self.passwords[account]}"
 
     @property
@@ -337,6 +339,29 @@ GRANT USAGE ON SCHEMA public, app TO reader; GRANT app TO app_b; GRANT pg_read_a
         return [int(pid) for pid in children.read_text().split()]
 
 
+def store(server: Postgres, name: str = "pg", account: str = "app", where: str | None = None,
+          tls: str = "", options: str = "", extra: str = "") -> str:
+    """[stores.NAME] of the configuration. `where`: an endpoint, or several; default: the socket."""
+    where = where or f"{server.socket_dir}:{server.port}"
+    endpoints = where if where.startswith("[") else f'["{where}"]'
+    password = f'password = {{ file = "{server.secret(account)}" }}' if account != "cert" else ""
+    return f"""
+[stores.{name}]
+plugin = "postgres"
+kind = "sql"
+endpoints = {endpoints}
+{f"tls = {tls}" if tls else ""}
+account = "{account}"
+{password}
+{extra}
+options = {{ database = "{DATABASE}"{", " + options if options else ""} }}
+"""
+
+
+def grant(name: str = "pg", service: str = "app", access: str = "write") -> str:
+    return f'\n[[grants]]\nservice = "{service}"\nstore = "{name}"\naccess = "{access}"\n'
+
+
 def main() -> None:
     import argparse
     parser = argparse.ArgumentParser(description="Starts a private PostgreSQL until input ends.")
@@ -345,7 +370,8 @@ def main() -> None:
     options = parser.parse_args()
     with Postgres("\n".join(options.set)) as server:
         for s in [server, *([server.standby()] if options.standby else [])]:
-            print(f"{s.name}: 127.0.0.1:{s.port}, socket {s.socket_dir}, CA {s.ca}, log {s.log_file}")
+            print(f"{s.name}: 127.0.0.1:{s.port}, socket {s.socket_dir}, CA {s.ca}")
+            print(f"  log {s.log_file}")
         for account in (*ACCOUNTS, SUPER):
             print(f"  {account}: {server.dsn(account)}\n    password file {server.secret(account)}")
         print("client certificate of account `cert`:", server.folder / "tls" / "client.{crt,key}")
