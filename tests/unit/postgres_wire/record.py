@@ -57,7 +57,7 @@ class Server:
         options = {"user": "postgres", "database": "postgres", "client_encoding": "UTF8", **settings}
         body = struct.pack("!i", 196608) + b"".join(cstr(k) + cstr(v) for k, v in options.items()) + b"\0"
         self.socket.sendall(struct.pack("!i", len(body) + 4) + body)
-        self.until("Z")
+        self.key = b"K" + struct.pack("!i", 12) + dict(self.until("Z"))["K"]
 
     def message(self):
         while True:
@@ -67,7 +67,10 @@ class Server:
                     m, self.buffer = self.buffer[:n], self.buffer[n:]
                     self.raw += m
                     return chr(m[0]), m[5:]
-            got = self.socket.recv(1 << 20)
+            try:
+                got = self.socket.recv(1 << 20)
+            except ConnectionResetError:
+                got = b""
             if not got:
                 return None, b""
             self.buffer += got
@@ -106,6 +109,7 @@ def save(name, raw):
 
 def conversations(folder):
     s = Server(folder)
+    s.raw = s.raw.replace(s.key, b"K" + struct.pack("!iii", 12, 4711, 12345))  # no real cancel key
     save("login", s.take())
     s.ask(parse("select 1::int4 as one, 'two' as two, null::text"), describe("S"), bind(formats=(1,)),
           execute(), SYNC)
@@ -167,8 +171,13 @@ def conversations(folder):
     other = Server(folder)
     pid = s.ask(message("Q", cstr("select pg_backend_pid()")))[1][1][6:].decode()
     s.take()
+    s.ask(parse("select pg_sleep(30)"), bind(), message("H"), until=("2",))
+    s.socket.sendall(execute() + SYNC)
+    while other.ask(message("Q", cstr(f"select 1 from pg_stat_activity where pid = {pid} and "
+                                      "wait_event = 'PgSleep'")))[1][0] != "D":
+        pass
     other.run(f"select pg_terminate_backend({pid})")
-    s.ask(parse("select 1"), bind(), execute(), SYNC)
+    s.until("Z")
     save("terminated", s.take())
 
 
