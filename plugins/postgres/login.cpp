@@ -11,6 +11,8 @@
 #include <mutex>
 #include <vector>
 
+#include "plugins/postgres/untrusted.hpp"
+
 namespace headgate::postgres {
 namespace {
 
@@ -216,10 +218,26 @@ class Login {
     }
   }
 
+  // Why the certificate was refused, which libpq keeps to itself.
+  std::string distrust() const {
+    std::string authorities;
+    PQconninfoOption* all = PQconninfo(conn_.get());
+    for (PQconninfoOption* o = all; o != nullptr && o->keyword != nullptr; ++o)
+      if (std::string_view(o->keyword) == "sslrootcert" && o->val != nullptr) authorities = o->val;
+    if (all != nullptr) PQconninfoFree(all);
+    const std::string_view address = PQhostaddr(conn_.get());
+    return why_untrusted(std::string(address.empty() ? PQhost(conn_.get()) : address),
+                         PQport(conn_.get()), authorities, 2000);
+  }
+
   // libpq 15 tells no SQLSTATE of a failed login, so the server's words decide. Only a wrong guess
   // between "try again later" and "the credential is wrong" can come of it; both are not_sent.
   sdk::Error failed() const {
-    const std::string text = why();
+    std::string text = why();
+    if (text.ends_with("certificate verify failed")) {
+      const std::string reason = distrust();
+      if (!reason.empty()) text += ": " + reason;
+    }
     const auto says = [&](std::string_view part) { return text.find(part) != std::string::npos; };
     sdk::Error e = refused(text);
     if (says("password authentication failed") || says("authentication failed for user") ||

@@ -107,12 +107,12 @@ password = {{ file = "{pg.secret('reader')}" }}
     # a read-only call of a service that may write uses the read account, too
     assert c["app"].ok("pg", "query", {"sql": "SELECT current_user::text"},
                        read_only=True)["rows"] == [["reader"]]
-    c["app"].ok("pg", "execute", {"sql": "CREATE TABLE mine (a int)"})
-    reply = c["billing"].call("pg", "query", {"sql": "SELECT * FROM mine"})
+    c["app"].ok("pg", "execute", {"sql": "CREATE TABLE public.mine (a int)"})
+    reply = c["billing"].call("pg", "query", {"sql": "SELECT * FROM public.mine"})
     assert reply[3] == DENIED and reply[4]["sqlstate"] == "42501", reply
     shown = {r["credential"] for r in c["app"].show("pools") if r["store"] == "pg"}
     assert {"pg", "pg/billing", "pg/read"} <= shown
-    c["app"].ok("pg", "execute", {"sql": "DROP TABLE mine"})
+    c["app"].ok("pg", "execute", {"sql": "DROP TABLE public.mine"})
 
 
 def test_a_wrong_password_is_named_and_hurts_nobody_else(start, own_pg, tmp_path):
@@ -253,7 +253,7 @@ def test_check_config_connect_names_what_is_wrong(start, pg, tmp_path):
     for name, (_, words) in cases.items():
         reply = c.call(name, "query", {"sql": "SELECT 1"}, timeout_ms=8000)
         assert reply[3] == UNAVAILABLE and reply[4]["outcome"] == NOT_SENT, reply
-        until(lambda: re.search(rf"event=connect_failed store={name} .*{re.escape(words)[:20]}",
+        until(lambda: re.search(rf"event=connect_failed store={name} .*{re.escape(words[:20])}",
                                 gw.log().replace('\\"', '"')), what=name)
     assert rows(c, "SELECT 1") == [[1]]
 
