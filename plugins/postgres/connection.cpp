@@ -7,7 +7,9 @@
 namespace headgate::postgres {
 namespace {
 
-constexpr int kReadsMax = 16;  // a turn, so that one busy connection does not hold the loop
+// A turn's share, so that one busy connection does not hold the loop.
+constexpr int kReadsMax = 16;
+constexpr std::uint64_t kReadUs = 2000;
 
 }  // namespace
 
@@ -69,7 +71,9 @@ void PgConnection::read_all() {
       heard_us_ = tick_us_;
       in_.received(r.n);
       if (!drain()) return;
+      if (transport_.has_hidden_bytes()) continue;  // nothing would announce them
       if (r.n < room.size() && !transport_.encrypted()) break;
+      if (i > 0 && now() > tick_us_ + kReadUs) break;
     }
   } catch (const wire::ProtocolFault& e) {
     die(std::string("the server broke the protocol: ") + e.what());

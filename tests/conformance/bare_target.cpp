@@ -24,6 +24,13 @@ struct LaneInfo {
   std::uint32_t connections_max = 1, max_inflight = 1, max_batch = 1;
 };
 
+std::shared_ptr<BareHost> process_host() {
+  static const std::shared_ptr<BareHost> host = std::make_shared<BareHost>();
+  return host;
+}
+// Names of connections, over all targets of that host.
+std::atomic<hg_conn_id> g_next_connection{1};
+
 class BareTarget;
 
 // One caller: its leases live in `leases_`, by the id of the begin.
@@ -49,7 +56,8 @@ class BareTarget : public Target {
   const Json& describe() const override { return describe_; }
   bool bare() const override { return true; }
 
-  // A connection of this lane with room, or a new one; waits for one until the deadline.
+  // A connection of this lane with room, or a new one; waits for one until the deadline. The
+  // operation that it is for is counted in.
   BareConnection* acquire(std::uint32_t lane, std::uint32_t access, bool alone, std::uint64_t until,
                           hg_error* error);
   void release(BareConnection* c);
@@ -60,11 +68,11 @@ class BareTarget : public Target {
   std::vector<LaneInfo> lanes_;
   void* library_ = nullptr;
   const hg_plugin* plugin_ = nullptr;
-  std::unique_ptr<BareHost> host_ = std::make_unique<BareHost>();
+  // One host in a process, as in the daemon: the SDK remembers whom the plugin was loaded by.
+  std::shared_ptr<BareHost> host_ = process_host();
   hg_driver* driver_ = nullptr;
   std::mutex open_mutex_;
   std::vector<std::unique_ptr<BareConnection>> connections_;
-  hg_conn_id next_connection_ = 1;
   std::atomic<std::uint64_t> next_request_{1};
 };
 
@@ -212,7 +220,7 @@ class BareRunning : public Running {
     }
     call.op = op_->id;
     op_->call = call;
-    target_.host_->submit(c, op_);
+    target_.host_->submit(c, op_, options_.tx == 0);
   }
 
   void end_with(Reply r) {
@@ -425,14 +433,15 @@ BareConnection* BareTarget::acquire(std::uint32_t lane, std::uint32_t access, bo
       ++of_lane;
       if ((access == HG_ACCESS_READ) != (c->access == HG_ACCESS_READ)) continue;
       const std::uint32_t room = alone ? 1 : info.max_inflight;
-      if (!c->leased && !c->needs_reset && c->inflight < room) {
+      if (!c->leased && !c->needs_reset && c->cancelling == 0 && c->inflight < room) {
         c->leased = alone;
+        ++c->inflight;
         return c.get();
       }
     }
     if (of_lane < std::max(1u, info.connections_max)) {
       auto c = std::make_unique<BareConnection>();
-      c->id = next_connection_++;
+      c->id = g_next_connection++;
       c->lane = lane;
       c->access = access;
       c->event = info.event;

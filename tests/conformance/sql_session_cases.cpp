@@ -1,6 +1,7 @@
 // SQL cases: transactions, streams, bulk load, cancel, and what several callers see of each other.
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 #include "tests/conformance/sql_context.hpp"
@@ -486,10 +487,16 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
   // Random cancels; those who were not cancelled are answered, and nobody gets another's cancel.
   std::atomic<int> wrong{0};
   std::atomic<bool> stop{false};
+  std::mutex mutex;
+  std::string first;  // of the wrong ones
+  auto note = [&](const Reply& r) {
+    const std::lock_guard lock(mutex);
+    if (wrong++ == 0) first = show(r);
+  };
   std::thread steady([&] {
     auto caller = x.target.caller();
     while (!stop)
-      if (!caller->call("query", {{"sql", "select 42"}}).ok()) ++wrong;
+      if (const Reply r = caller->call("query", {{"sql", "select 42"}}); !r.ok()) note(r);
   });
   std::vector<std::thread> storm;
   for (int c = 0; c < 4; ++c)
@@ -506,13 +513,13 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
         std::this_thread::sleep_for(std::chrono::microseconds(seed >> 20));
         running->cancel();
         const Reply r = running->wait();
-        if (!r.ok() && r.code != Code::cancelled) ++wrong;
+        if (!r.ok() && r.code != Code::cancelled) note(r);
       }
     });
   for (auto& s : storm) s.join();
   stop = true;
   steady.join();
-  expect_eq(wrong.load(), 0, "wrong answers");
+  expect_eq(wrong.load(), 0, ("wrong answers, the first of them: " + first).c_str());
 }
 
 CASE(notify, "sql.notify", "sql", V("listen", "query"), V("listen")) {
