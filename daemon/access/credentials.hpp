@@ -22,7 +22,7 @@
 namespace headgate::access {
 
 struct CredentialInput {
-  std::string name;     // "orders", "orders/billing/read"
+  std::string name;     // "orders", "orders/billing:read"
   std::string account;  // "": the store has no account for whoever gets here
   std::string source;   // where the password is, as the configuration has it; "": logs in without
   std::function<tl::expected<Secret, std::string>()> read;  // may block

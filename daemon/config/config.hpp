@@ -230,7 +230,7 @@ struct Config {
   [[nodiscard]] const Service* service(std::string_view name) const;
 };
 
-// "orders/read", "orders/billing", "orders/billing/write": for logs and for the server's list of
+// "orders:read", "orders/billing", "orders/billing:write": for logs and for the server's list of
 // sessions.
 std::string name_of(const Credential& credential);
 // One account of a store. The store's own has the store's name.

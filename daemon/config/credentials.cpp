@@ -19,7 +19,7 @@ int rank(const Credential& c, std::string_view store, std::string_view service, 
 std::string name_of(const Credential& c) {
   std::string out = c.store;
   if (!c.service.empty()) out += "/" + c.service;
-  if (c.access) out += *c.access == Access::read ? "/read" : "/write";
+  if (c.access) out += *c.access == Access::read ? ":read" : ":write";
   return out;
 }
 

@@ -10,10 +10,10 @@ import threading
 import time
 
 import pytest
-from gate import CUT, SWALLOW, Gate
-from gateway import (APPLIED, CANCELLED, DEADLINE, EXPIRED, NOT_SENT, OK, PART, REPLY, ROLLED_BACK,
-                     UNKNOWN, Gateway, until)
-from postgres import Postgres, grant, store
+from gate import CUT, Gate
+from gateway import (APPLIED, DEADLINE, EXPIRED, NOT_SENT, OK, ROLLED_BACK,
+                     UNKNOWN, binary, until)
+from postgres import grant, store
 
 FULL = os.environ.get("HEADGATE_FULL") == "1"
 UNAVAILABLE, ABORTED = 17, 15
@@ -483,6 +483,67 @@ def test_a_synchronous_standby_that_is_gone_while_commit_waits(start, own_pg):
         assert reply[4].get("replicated") is False, reply
     else:
         assert reply[4]["outcome"] == UNKNOWN, reply
-    assert pg.sql("SELECT count(*) FROM t") == "1"  # it is there in either case
+    # Nobody sees the row until the wait is given up, and then it is there in either case.
     pg.set(synchronous_standby_names="")
+    until(lambda: pg.sql("SELECT count(*) FROM t") == "1")
     until(lambda: query(c, "SELECT 1")[3] == OK)
+
+
+def store_init(gw, pg, name="pg"):
+    """Runs what `headgate store init` prints, and lets `app` use it."""
+    ddl = subprocess.run([binary("headgated"), "--config", str(gw.file), "--store-init", name],
+                         capture_output=True, text=True, check=True).stdout
+    assert "headgate_idempotency" in ddl
+    pg.sql(ddl)
+    pg.sql("GRANT ALL ON public.headgate_idempotency TO app")
+
+
+def test_with_keys_a_write_through_cut_connections_happens_once(gated, pg):
+    """A caller who is told `unknown` sends the same request with the same key again."""
+    gw, gate = gated
+    store_init(gw, pg)
+    pg.sql("DROP TABLE IF EXISTS log; CREATE TABLE log (id bigint); ALTER TABLE log OWNER TO app")
+    rounds = 200 if FULL else 30
+    done, stopping = [], threading.Event()
+
+    def caller(number):
+        c, id = gw.client(), number * 1_000_000
+        while not stopping.is_set():
+            id += 1
+            for _ in range(500):
+                reply = execute(c, "INSERT INTO log VALUES ($1)", id, key=f"k{id}")
+                if reply[3] == OK:
+                    break
+                time.sleep(0.01)
+            assert reply[3] == OK, reply
+            done.append((id, reply[4].get("replayed", False)))
+
+    threads = [threading.Thread(target=caller, args=(n,), daemon=True) for n in range(1, 7)]
+    for t in threads:
+        t.start()
+    dice = random.Random(11)
+    while gate.cuts < rounds:
+        time.sleep(dice.uniform(0.01, 0.08))
+        gate.cut()
+    stopping.set()
+    for t in threads:
+        t.join(60)
+        assert not t.is_alive()
+    rows = sorted(int(x) for x in pg.sql("SELECT id FROM log").split())
+    assert rows == sorted(id for id, _ in done), "each exactly once"
+    print(f"{len(rows)} writes, {sum(r for _, r in done)} replayed, {gate.cuts} cut")
+
+
+def test_what_shared_auto_shares(start, pg, table):
+    """SECURITY.md, "Towards a server": a function's set_config is seen by the next caller of the
+    same credential with `auto`, and by nobody with `off`."""
+    pg.sql("CREATE OR REPLACE FUNCTION public.mark(v text) RETURNS text LANGUAGE sql AS "
+           "$$ SELECT set_config('my.mark', v, false) $$")
+    for shared, seen in (("auto", True), ("off", False)):
+        gw = start(stores=store(pg, options=f'shared = "{shared}", shared_connections = 1'),
+                   grants=grant())
+        a, b = gw.client(), gw.client()
+        assert query(a, "SELECT public.mark('mine')")[3] == OK
+        looks = [query(b, "SELECT current_setting('my.mark', true)")[5]["rows"][0][0]
+                 for _ in range(20)]
+        assert ("mine" in looks) is seen, (shared, looks)

@@ -103,7 +103,7 @@ password = {{ file = "{pg.secret('reader')}" }}
     gw, c = curve(start, ["billing", "audit"], stores=store(pg), grants=grants, folder=tmp_path)
     assert who(c["app"])[0] == "app"
     assert who(c["billing"]) == ["billing", "headgate:pg/billing"]
-    assert who(c["audit"]) == ["reader", "headgate:pg/read"]
+    assert who(c["audit"]) == ["reader", "headgate:pg:read"]
     # a read-only call of a service that may write uses the read account, too
     assert c["app"].ok("pg", "query", {"sql": "SELECT current_user::text"},
                        read_only=True)["rows"] == [["reader"]]
@@ -111,7 +111,7 @@ password = {{ file = "{pg.secret('reader')}" }}
     reply = c["billing"].call("pg", "query", {"sql": "SELECT * FROM public.mine"})
     assert reply[3] == DENIED and reply[4]["sqlstate"] == "42501", reply
     shown = {r["credential"] for r in c["app"].show("pools") if r["store"] == "pg"}
-    assert {"pg", "pg/billing", "pg/read"} <= shown
+    assert {"pg", "pg/billing", "pg:read"} <= shown
     c["app"].ok("pg", "execute", {"sql": "DROP TABLE public.mine"})
 
 

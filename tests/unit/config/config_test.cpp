@@ -178,9 +178,9 @@ account = "billing_rw"
   const auto all = accounts(c, s);
   ASSERT_EQ(all.size(), 4u);
   EXPECT_EQ(all[0].name, "orders");
-  EXPECT_EQ(all[1].name, "orders/read");
+  EXPECT_EQ(all[1].name, "orders:read");
   EXPECT_EQ(all[2].name, "orders/billing");
-  EXPECT_EQ(all[3].name, "orders/billing/write");
+  EXPECT_EQ(all[3].name, "orders/billing:write");
   const auto who = [&](std::string_view service, Access a) {
     return all[account_of(c, s, service, a)].account;
   };
