@@ -10,6 +10,7 @@ By hand: `python3 tests/system/postgres.py [--standby]` starts one, prints how t
 stops it when its input ends. Run as root, the server runs as `postgres` or `nobody`.
 """
 
+import ctypes
 import os
 import pathlib
 import pwd
@@ -18,6 +19,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 
@@ -62,6 +64,11 @@ def server_user() -> pwd.struct_passwd | None:
         except KeyError:
             continue
     raise RuntimeError("no user to run PostgreSQL as")
+
+
+def _end_with_us() -> None:
+    """In the child: whoever started it is killed, and it ends too (57P02 to its clients)."""
+    ctypes.CDLL(None).prctl(1, signal.SIGQUIT)  # PR_SET_PDEATHSIG
 
 
 class Postgres:
@@ -243,7 +250,7 @@ class Postgres:
         if self.user is not None:
             options.update(user=self.user.pw_uid, group=self.user.pw_gid, extra_groups=[])
         return subprocess.Popen([str(w) for w in words], cwd="/", env=env, start_new_session=True,
-                                **options)
+                                preexec_fn=_end_with_us, **options)
 
     def _run(self, *words, **options) -> None:
         process = self._popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
@@ -368,6 +375,7 @@ def main() -> None:
     parser.add_argument("--standby", action="store_true", help="and a streaming standby")
     parser.add_argument("--set", action="append", default=[], help="a line of postgresql.conf")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     with Postgres("\n".join(options.set)) as server:
         for s in [server, *([server.standby()] if options.standby else [])]:
             print(f"{s.name}: 127.0.0.1:{s.port}, socket {s.socket_dir}, CA {s.ca}")
