@@ -76,6 +76,7 @@ struct Caller {
   void* socket = nullptr;
   std::uint64_t next_id = 1;
   unsigned inflight = 0;
+  std::uint64_t answered = 0;  // while it counts
   bool welcomed = false;
   std::map<std::uint64_t, std::uint64_t> sent;  // id -> when it was sent, or due
 };
@@ -199,6 +200,7 @@ class Load {
           first_failure_ = std::string(proto::name(*proto::code_from(code)));
       }
       if (counting_) latency_.add(now_us() - it->second);
+      if (counting_ && running_) ++c.answered;
       c.sent.erase(it);
       --c.inflight;
       ++answered_;
@@ -284,6 +286,13 @@ class Load {
       j[name] = latency_.percentile(p);
     }
     j["max_us"] = latency_.max();
+    if (answers_ > 0) {
+      std::uint64_t least = UINT64_MAX;
+      for (const Caller& c : callers_) least = std::min(least, c.answered);
+      j["slowest_caller_over_mean"] = static_cast<double>(least) *
+                                      static_cast<double>(callers_.size()) /
+                                      static_cast<double>(answers_);
+    }
     if (settings_.fetch > 0) j["streamed_bytes"] = bytes_;
     if (settings_.server_pid != 0)
       j["server_cpu_us_per_request"] = answers_ == 0 ? 0 : cpu / static_cast<double>(answers_);

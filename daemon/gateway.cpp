@@ -7,8 +7,6 @@
 #include <csignal>
 #include <random>
 
-#include "proto/writer.hpp"
-
 namespace headgate {
 namespace {
 
@@ -55,6 +53,7 @@ Gateway::Gateway(GatewayOptions options) : options_(std::move(options)) {
 }
 
 Gateway::~Gateway() {
+  *alive_ = nullptr;
   loop_.disarm(drain_timer_);
   loop_.set_intake(nullptr);
   frontend_.reset();
@@ -78,6 +77,7 @@ config::SchemaOf schema_of(plugin::Libraries& libraries) {
     if (!library) return tl::make_unexpected(library.error().message);
     const plugin::Description& d = (*library)->description();
     config::PluginSchema schema;
+    schema.endpoints = d.endpoints;
     for (const plugin::Option& o : d.options) {
       config::OptionSchema s;
       s.name = o.name;
@@ -145,6 +145,7 @@ tl::expected<void, std::string> Gateway::read_files() {
   auto read = config::load(options_.config_file, load_options());
   if (!read) return tl::make_unexpected(lines(read.error()));
   config_ = std::move(*read);
+  for (const auto& w : config_.warnings) log_->warn("config", {{"warning", w.text()}});
   return {};
 }
 
@@ -169,33 +170,36 @@ void Gateway::make_builtin() {
   builtin_.builtin = [this](const Call& call) { return admin_.serve(call); };
 }
 
-std::vector<std::uint8_t> Gateway::statements() const {
-  proto::VectorOut out;
-  proto::Writer w(&out);
-  w.map(static_cast<std::uint32_t>(config_.statements.size()));
-  for (const config::Statement& s : config_.statements) {
-    w.str(s.name);
-    w.str(s.text);
-  }
-  return {out.view().begin(), out.view().end()};
+plugin::StoreSettings store_settings(const config::Config& config, const config::Store& from) {
+  plugin::StoreSettings s;
+  s.name = from.name;
+  s.kind = from.kind;
+  s.endpoints = from.endpoints;
+  s.endpoints.insert(s.endpoints.end(), from.read_endpoints.begin(), from.read_endpoints.end());
+  s.options = from.options;
+  s.statements = config::pack_statements(config);
+  s.state_dir = config.daemon.state_dir;
+  s.reply_max = config.daemon.reply_max;
+  s.part_max = config.daemon.part_max;
+  s.stream_max = from.pool.stream_max;
+  return s;
 }
 
 tl::expected<std::unique_ptr<Gateway::Served>, std::string> Gateway::make_store(
     const config::Store& from, std::uint32_t index) {
   auto library = libraries_->load({config_.daemon.plugin_dir, from.plugin, ""});
   if (!library) return tl::make_unexpected(from.place.text() + ": " + library.error().message);
-  plugin::StoreSettings settings;
-  settings.name = from.name;
-  settings.kind = from.kind;
-  settings.options = from.options;
-  settings.statements = statements();
-  settings.state_dir = config_.daemon.state_dir;
-  settings.reply_max = config_.daemon.reply_max;
-  settings.part_max = config_.daemon.part_max;
-  settings.stream_max = from.pool.stream_max;
+  auto made = std::make_unique<Served>();
+  made->logins = std::make_shared<Logins>(from.name);
+  take_credentials(from, *made);
+  plugin::StoreSettings settings = store_settings(config_, from);
+  if (!from.endpoints.empty()) {
+    settings.login = [logins = made->logins, log = log_.get()](const plugin::OpenRequest& r) {
+      return logins->login(r, *log);
+    };
+  }
   auto store = plugin::PluginStore::make(*host_, *library, std::move(settings));
   if (!store) return tl::make_unexpected(from.place.text() + ": " + store.error().message);
-  auto made = std::make_unique<Served>();
   made->store = std::move(*store);
   const plugin::Description& d = (*library)->description();
   made->entry.index = index;
@@ -207,10 +211,8 @@ tl::expected<std::unique_ptr<Gateway::Served>, std::string> Gateway::make_store(
   if (auto opened = made->store->open_driver_now(); !opened) {
     log_->error("store_not_open", {{"store", from.name}, {"why", opened.error().message}});
   }
-  pool::Settings pools;
-  pools.store = from.name;
-  config::give_numbers(from.pool, pools);
-  made->attempts = pool::make_attempts(loop_, *dice_, *made->store, *dispatcher_, pools);
+  made->attempts =
+      pool::make_attempts(loop_, *dice_, *made->store, *dispatcher_, pool_settings(from, *made));
   made->entry.attempts = made->attempts.get();
   return made;
 }
@@ -225,7 +227,10 @@ tl::expected<void, std::string> Gateway::open_stores() {
     stores_.push_back(std::move(*made));
   }
   dispatcher_->set_stores(entries);
-  for (auto& s : stores_) s->attempts->warm();
+  for (auto& s : stores_) {
+    renew_credentials(*s);
+    s->attempts->warm();
+  }
   return {};
 }
 

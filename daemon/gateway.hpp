@@ -8,6 +8,7 @@
 // at the
 //          deadline; then run() returns.
 #pragma once
+#include <array>
 #include <memory>
 #include <optional>
 #include <string>
@@ -19,6 +20,7 @@
 #include "daemon/config/config.hpp"
 #include "daemon/core/log.hpp"
 #include "daemon/dispatch/dispatcher.hpp"
+#include "daemon/gateway_logins.hpp"
 #include "daemon/loop/uv_loop.hpp"
 #include "daemon/plugin/host.hpp"
 #include "daemon/plugin/library.hpp"
@@ -52,7 +54,14 @@ class Gateway final : private admin::Operator, private Admission {
     StoreEntry entry;
     std::unique_ptr<plugin::PluginStore> store;
     std::unique_ptr<pool::Attempts> attempts;
+    // What pools log in with: by service and access, and how often each has changed.
+    std::shared_ptr<Logins> logins;
+    std::vector<std::array<std::uint32_t, 4>> by_service;
+    std::vector<std::uint32_t> generations;
+    std::vector<bool> named;       // by the configuration in force
+    std::uint32_t generation = 0;  // of TLS, and so of every connection
   };
+  class RenewJob;
   struct TakeIn : Intake {
     Frontend* frontend = nullptr;
     void take_in() override { frontend->take_in(); }
@@ -78,11 +87,17 @@ class Gateway final : private admin::Operator, private Admission {
                                                                 std::uint32_t index);
   void make_builtin();
   [[nodiscard]] DispatchSettings dispatch_settings(const config::Config& c) const;
-  [[nodiscard]] std::vector<std::uint8_t> statements() const;
   std::shared_ptr<const access::Policy> make_policy(const config::Config& c);
   std::uint32_t service_index(const std::string& name);
   void watch_signals();
   bool knows(std::string_view user) const override;
+
+  // gateway_credentials.cpp
+  void take_credentials(const config::Store& from, Served& s);
+  void renew_credentials(Served& s);
+  void renewed(Served& s, const access::Credentials::Renewed& what, bool certificates);
+  [[nodiscard]] pool::Settings pool_settings(const config::Store& from, const Served& s) const;
+  void apply_pools(Served& s);
 
   // gateway_reload.cpp
   Result<admin::Reloaded> reload() override;
@@ -115,6 +130,7 @@ class Gateway final : private admin::Operator, private Admission {
   }
 
   const GatewayOptions options_;
+  std::shared_ptr<Gateway*> alive_ = std::make_shared<Gateway*>(this);  // for jobs that come late
   config::Config config_;
   std::unique_ptr<Log> log_;
   UvLoop loop_;
@@ -134,8 +150,7 @@ class Gateway final : private admin::Operator, private Admission {
 
   enum class State : std::uint8_t { serving, draining, closing };
   State state_ = State::serving;
-  std::uint32_t generation_ = 1;  // of configuration: credentials are read again after a reload
-  TimePoint drain_at_{};          // leases roll back
+  TimePoint drain_at_{};  // leases roll back
   std::optional<Micros> drain_within_;
   int exit_code_ = 0;
   Do<&Gateway::terminate> on_term_;
@@ -146,5 +161,7 @@ class Gateway final : private admin::Operator, private Admission {
 
 // For `headgated --check` and for reading files against what plugins take.
 config::SchemaOf schema_of(plugin::Libraries& libraries);
+// A store as its driver gets it, but for what it logs in with.
+plugin::StoreSettings store_settings(const config::Config& config, const config::Store& from);
 
 }  // namespace headgate

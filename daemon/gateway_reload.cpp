@@ -27,7 +27,12 @@ void keep_what_needs_a_restart(const config::Config& before, config::Config& aft
   std::vector<config::Store> stores;
   for (const config::Store& s : before.stores) {
     stores.push_back(s);
-    if (const config::Store* now = after.store(s.name)) stores.back().pool = now->pool;
+    const config::Store* now = after.store(s.name);
+    if (now == nullptr) continue;
+    stores.back().pool = now->pool;
+    stores.back().tls = now->tls;
+    stores.back().account = now->account;
+    stores.back().password = now->password;
   }
   after.stores = std::move(stores);
   after.statements = before.statements;
@@ -39,6 +44,7 @@ config::LoadOptions Gateway::load_options() {
   config::LoadOptions o;
   o.schema_of = schema_of(*libraries_);
   o.overrides = options_.overrides;
+  o.read_passwords = state_ == State::serving && frontend_ != nullptr;  // at a reload
   return o;
 }
 
@@ -58,17 +64,15 @@ Result<admin::Reloaded> Gateway::reload() {
   const config::Difference difference = config::diff(config_, *read);
   keep_what_needs_a_restart(config_, *read);
   config_ = std::move(*read);
-  ++generation_;
   log_->set_level(config_.daemon.log_level);
+  for (const auto& w : config_.warnings) log_->warn("config", {{"warning", w.text()}});
   dispatcher_->apply(dispatch_settings(config_));
   dispatcher_->set_policy(make_policy(config_));
   frontend_->set_parked_max(config_.daemon.parked_max);
   for (auto& s : stores_) {
-    const config::Store* from = config_.store(s->entry.name);
-    pool::Settings pools;
-    pools.store = from->name;
-    config::give_numbers(from->pool, pools);
-    s->attempts->apply(pools, generation_);
+    take_credentials(*config_.store(s->entry.name), *s);
+    apply_pools(*s);
+    renew_credentials(*s);
   }
   frontend_->revoke();
   const auto list = [](const std::vector<std::string>& names) {

@@ -6,22 +6,43 @@
 #include <string>
 #include <vector>
 
+#include "daemon/connect_check.hpp"
 #include "daemon/gateway.hpp"
+#include "daemon/store_init.hpp"
 
 namespace {
 
 constexpr int kBadConfig = 78;  // EX_CONFIG of sysexits.h
 constexpr int kNotStarted = 1;
 
-int check(const headgate::GatewayOptions& options) {
+struct Task {
+  bool connect = false;    // with a check: log in, too
+  std::string store_init;  // print what this store needs, in place of a check
+};
+
+int check(const headgate::GatewayOptions& options, const Task& task) {
   headgate::UvLoop loop;
-  headgate::NoLog log;
+  headgate::CheckLog log;
   headgate::plugin::Host host(loop, log, {});
+  host.adopt_thread();
   headgate::plugin::Libraries libraries(host.table());
   headgate::config::LoadOptions load;
   load.schema_of = headgate::schema_of(libraries);
   load.overrides = options.overrides;
-  return headgate::config::check(options.config_file, load);
+  load.read_passwords = task.store_init.empty();
+  if (task.store_init.empty()) {
+    const int faults = headgate::config::check(options.config_file, load);
+    if (faults != 0 || !task.connect) return faults;
+  }
+  const auto config = headgate::config::load(options.config_file, load);
+  if (!config) {
+    for (const auto& f : config.error()) std::fprintf(stderr, "%s\n", f.text().c_str());
+    return kBadConfig;
+  }
+  if (task.store_init.empty()) {
+    return headgate::check_connections(*config, host, libraries, loop);
+  }
+  return headgate::print_store_ddl(*config, task.store_init, host, libraries);
 }
 
 }  // namespace
@@ -34,15 +55,19 @@ int main(int argc, char** argv) {
   options.config_file = "/etc/headgate/headgate.toml";
   std::string plugin_dir;
   bool only_check = false;
+  Task task;
   app.add_option("--config,-c", options.config_file, "configuration file")->capture_default_str();
   app.add_option("--plugin-dir", plugin_dir, "where plugins are, in place of daemon.plugin_dir");
   app.add_option("--set", options.overrides,
                  "one setting over the files, as in daemon.log_level=debug; may be repeated");
   app.add_flag("--check", only_check, "read the configuration, print its faults, do not start");
+  app.add_flag("--connect", task.connect, "with --check: log in to every store, too");
+  app.add_option("--store-init", task.store_init,
+                 "print the statements that this store needs, do not start");
   app.set_version_flag("--version", std::string("headgated ") + HEADGATE_VERSION);
   CLI11_PARSE(app, argc, argv);
   if (!plugin_dir.empty()) options.overrides.push_back("daemon.plugin_dir=" + plugin_dir);
-  if (only_check) return check(options);
+  if (only_check || !task.store_init.empty()) return check(options, task);
 
   headgate::Gateway gateway(std::move(options));
   if (auto started = gateway.start(); !started) {

@@ -165,7 +165,15 @@ struct KeygenArgs {
   bool server = false;
 };
 int run_keygen(const KeygenArgs& a);
-int run_check_config(const std::string& file, const std::string& plugin_dir);
+// Commands that read the gateway's configuration, by way of headgated.
+struct LocalArgs {
+  std::string file = "/etc/headgate/headgate.toml";
+  std::string plugin_dir;
+  bool connect = false;  // check-config: logs in to the stores, too
+  std::string store;     // store init
+};
+int run_check_config(const LocalArgs& a);
+int run_store_init(const LocalArgs& a);
 int run_completion(const std::string& shell);
 
 }  // namespace headgate::cli

@@ -91,13 +91,17 @@ int run_keygen(const KeygenArgs& a) {
   return kOk;
 }
 
-int run_check_config(const std::string& file, const std::string& plugin_dir) {
+namespace {
+
+// Becomes the daemon's own program, which knows plugins and configuration.
+int become_daemon(const LocalArgs& a, std::vector<std::string> more) {
   const std::string daemon = find_daemon();
-  std::vector<std::string> words = {daemon, "--check", "--config", file};
-  if (!plugin_dir.empty()) {
+  std::vector<std::string> words = {daemon, "--config", a.file};
+  if (!a.plugin_dir.empty()) {
     words.emplace_back("--plugin-dir");
-    words.push_back(plugin_dir);
+    words.push_back(a.plugin_dir);
   }
+  words.insert(words.end(), more.begin(), more.end());
   std::vector<char*> argv;
   for (std::string& w : words) argv.push_back(w.data());
   argv.push_back(nullptr);
@@ -108,10 +112,21 @@ int run_check_config(const std::string& file, const std::string& plugin_dir) {
   return kUnavailable;
 }
 
+}  // namespace
+
+int run_check_config(const LocalArgs& a) {
+  std::vector<std::string> more = {"--check"};
+  if (a.connect) more.emplace_back("--connect");
+  return become_daemon(a, std::move(more));
+}
+
+int run_store_init(const LocalArgs& a) { return become_daemon(a, {"--store-init", a.store}); }
+
 namespace {
 
 constexpr std::string_view kCommands =
-    "ping sql doc kv request show reload drain kill can check-config keygen backup completion";
+    "ping sql doc kv request show reload drain kill can check-config store keygen backup "
+    "completion";
 constexpr std::string_view kShown =
     "stores pools services calls leases plugins config version peers limits";
 

@@ -25,8 +25,8 @@ struct Words {
   RequestArgs request;
   VerbArgs verb_args;
   SqlArgs sql;
-  std::string file = "/etc/headgate/headgate.toml";
-  std::string plugin_dir;
+  std::string file;
+  LocalArgs local;
   KeygenArgs keygen;
   std::string shell;
 };
@@ -118,9 +118,20 @@ void add_request(CLI::App& app, Words& w) {
 
 void add_local(CLI::App& app, Words& w, int& exit) {
   CLI::App* c = app.add_subcommand("check-config", "Every fault of the configuration");
-  c->add_option("FILE", w.file)->capture_default_str();
-  c->add_option("--plugin-dir", w.plugin_dir, "where plugins are, in place of the file's");
-  c->callback([&w, &exit] { exit = run_check_config(w.file, w.plugin_dir); });
+  const auto of_daemon = [&w](CLI::App* to) {
+    to->add_option("--plugin-dir", w.local.plugin_dir, "where plugins are, in place of the file's");
+  };
+  c->add_option("FILE", w.local.file)->capture_default_str();
+  of_daemon(c);
+  c->add_flag("--connect", w.local.connect, "log in once with every account, everywhere, too");
+  c->callback([&w, &exit] { exit = run_check_config(w.local); });
+
+  c = app.add_subcommand("store", "What Headgate needs inside a store")->require_subcommand(1);
+  c = c->add_subcommand("init", "Print the statements that make it, for an account that may");
+  c->add_option("STORE", w.local.store)->required();
+  c->add_option("--config", w.local.file, "the gateway's configuration")->capture_default_str();
+  of_daemon(c);
+  c->callback([&w, &exit] { exit = run_store_init(w.local); });
 
   c = app.add_subcommand("keygen", "A CURVE key pair, for a service or (--server) the gateway");
   c->add_option("--out", w.keygen.out, "the new file for the secret key, mode 0600")->required();

@@ -139,6 +139,28 @@ void give_numbers(const Pool& from, Settings& to) {
   to.breaker_open_max = from.breaker_open_max;
 }
 
+// How a store's servers are talked to over the network. There is no "prefer": either the server
+// proves who it is, or `off` stands in the file.
+struct Tls {
+  enum class Mode : std::uint8_t { verify_full, verify_ca, off };
+  Mode mode = Mode::verify_full;  // verify_ca: any name, if the chain is right
+  std::string min_version = "1.2";
+  std::string ca_file;              // "": the system's
+  std::string cert_file, key_file;  // of a client certificate
+  std::string server_name;          // to expect in the certificate; "": the endpoint's host
+  bool operator==(const Tls&) const = default;
+};
+
+// [[credentials]]: what logs in in place of a store's own account.
+struct Credential {
+  std::string service;  // "": every service
+  std::string store;
+  std::optional<Access> access;  // none: both
+  std::string account;
+  SecretSource password;  // from none: logs in without one
+  Place place;
+};
+
 // [stores.NAME]
 struct Store {
   std::string name;
@@ -146,6 +168,11 @@ struct Store {
   std::string kind;                   // sql, document, key_value
   std::vector<std::uint8_t> options;  // msgpack map, as hg_driver_config.options takes it
   std::map<std::string, std::string> shown_options;  // as text; secrets are left out
+  std::vector<std::string> endpoints;       // "host:port" or a socket's path; none: embedded
+  std::vector<std::string> read_endpoints;  // that serve read pools
+  Tls tls;
+  std::string account;
+  SecretSource password;
   Pool pool;
   Place place;
 };
@@ -193,13 +220,32 @@ struct Config {
   std::vector<Store> stores;            // by name
   std::vector<Service> services;        // by name
   std::vector<Grant> grants;            // in the order of the files
+  std::vector<Credential> credentials;  // in the order of the files
   std::vector<Statement> statements;    // by name
   std::vector<std::string> files;       // that were read, in order
   std::map<std::string, Place> set_at;  // "daemon.log_level" -> where; absent: the default
+  std::vector<ConfigFault> warnings;    // what is allowed, and should not surprise anybody
 
   [[nodiscard]] const Store* store(std::string_view name) const;
   [[nodiscard]] const Service* service(std::string_view name) const;
 };
+
+// "orders:read", "orders/billing", "orders/billing:write": for logs and for the server's list of
+// sessions.
+std::string name_of(const Credential& credential);
+// One account of a store. The store's own has the store's name.
+struct Account {
+  std::string name;
+  std::string account;
+  SecretSource password;
+};
+// The store's own first, then those of [[credentials]]. Empty: the plugin has no logins.
+std::vector<Account> accounts(const Config& config, const Store& store);
+// Which of them a service logs in with: the most particular one, its own before one for an access.
+std::size_t account_of(const Config& config, const Store& store, std::string_view service,
+                       Access access);
+// As hg_connect.tls has it: a msgpack map.
+std::vector<std::uint8_t> pack_tls(const Tls& tls);
 
 // The catalogue as hg_driver_config.statements takes it: a msgpack map name -> text.
 std::vector<std::uint8_t> pack_statements(const Config& config);
@@ -215,6 +261,7 @@ struct OptionSchema {
 };
 struct PluginSchema {
   std::vector<OptionSchema> options;
+  bool endpoints = false;                                 // its stores name servers, and log in
   std::map<std::string, std::vector<std::string>> verbs;  // kind -> its verbs
 };
 // Loads the plugin's description; the error is a sentence for the operator.
@@ -223,6 +270,9 @@ using SchemaOf = std::function<tl::expected<PluginSchema, std::string>(
 
 struct LoadOptions {
   SchemaOf schema_of;  // empty: plugin options and verbs go unchecked
+  // Stores' passwords that lie in files are read, so that one that cannot be is a fault. At start
+  // they are not: one store without its password is no reason to serve nobody.
+  bool read_passwords = false;
   // "daemon.log_level=debug": read after the files, and over them. What stands right of '=' is a
   // TOML value, or, where it is none, a string.
   std::vector<std::string> overrides;
@@ -246,6 +296,9 @@ int check(const std::string& file, const LoadOptions& options = {});
 // Reads a secret from its source. The error is a sentence that names the source, never the secret.
 // A file must belong to root or to our user and must not be readable or writable by others.
 tl::expected<Secret, std::string> read_secret(const SecretSource& source);
+
+// True when systemd has given this process credentials (LoadCredential=).
+bool in_a_unit();
 
 // True when fd is the journal's stream (JOURNAL_STREAM names its device and inode,
 // systemd.exec(5)).

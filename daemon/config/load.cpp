@@ -179,6 +179,9 @@ tl::expected<Config, std::vector<ConfigFault>> load_text(std::string_view text,
 int check(const std::string& file, const LoadOptions& options) {
   const auto config = load(file, options);
   if (config) {
+    for (const ConfigFault& w : config->warnings) {
+      std::fprintf(stderr, "warning: %s\n", w.text().c_str());
+    }
     std::printf("%s: ok\n", file.c_str());
     return 0;
   }

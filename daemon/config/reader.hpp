@@ -53,6 +53,15 @@ class Reader {
   void read_grant(const Node& table);
   void check_verbs(const Grant& grant, const Node& list);
   void check_scope(const Grant& grant, const Node& table);
+  // servers.cpp
+  void read_server(Store& store, const Node& table, const PluginSchema* known);
+  void read_endpoints(Store& store, const Node& table);
+  void read_tls(Store& store, const Node& value);
+  void check_tls(const Store& store, const Node& table);
+  // credentials.cpp
+  void read_credentials(const Node& array);
+  void read_credential(const Node& table);
+  void check_accounts();
   // options.cpp
   void read_options(Store& store, const Node* table, const Place& at);
   const PluginSchema* schema(const Node& plugin);
@@ -66,7 +75,7 @@ class Reader {
   void read_value(const Node& value, const std::string& path, const Setting<T>& s, T& into);
   void read_number(const Node& v, const std::string& path, Unit unit, double min, double max,
                    double& into);
-  void read_source(const Node& value, const std::string& path, SecretSource& into);
+  void read_source(const Node& value, const std::string& path, SecretSource& into, bool now);
   std::optional<std::string> string_at(const Node& table, std::string_view key,
                                        const std::string& section);
   std::vector<std::string> strings_at(const Node& table, std::string_view key,

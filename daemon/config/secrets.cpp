@@ -194,6 +194,8 @@ tl::expected<Secret, std::string> read_secret(const SecretSource& source) {
   return no("no secret is configured");
 }
 
+bool in_a_unit() { return std::getenv("CREDENTIALS_DIRECTORY") != nullptr; }
+
 bool is_journal(int fd) {
   const char* stream = std::getenv("JOURNAL_STREAM");
   if (stream == nullptr) return false;

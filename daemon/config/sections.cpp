@@ -28,8 +28,8 @@ std::optional<std::uint32_t> uid_of(const std::string& name) {
 }  // namespace
 
 void Reader::read(const Node& root) {
-  static const std::vector<std::string_view> kSections = {"daemon", "store_defaults", "stores",
-                                                          "services", "grants"};
+  static const std::vector<std::string_view> kSections = {"daemon",   "store_defaults", "stores",
+                                                          "services", "credentials",    "grants"};
   const auto table = [&](std::string_view key) -> const Node* {
     const Node* n = root.find(key);
     if (n == nullptr || !expect(*n, Node::Kind::table, std::string(key))) return nullptr;
@@ -51,7 +51,9 @@ void Reader::read(const Node& root) {
   }
   if (const Node* n = table("stores")) read_stores(*n);
   if (const Node* n = table("services")) read_services(*n);
+  if (const Node* n = root.find("credentials")) read_credentials(*n);
   if (const Node* n = root.find("grants")) read_grants(*n);
+  check_accounts();
 }
 
 void Reader::read_daemon(const Node& table) {
@@ -164,7 +166,9 @@ void Reader::read_store(const std::string& name, const Node& table) {
   store.name = name;
   store.place = table.place;
   store.pool = config_.store_defaults;
-  read_settings(table, section, pool_settings(), store.pool, {"plugin", "kind", "options"});
+  read_settings(
+      table, section, pool_settings(), store.pool,
+      {"plugin", "kind", "options", "endpoints", "read_endpoints", "tls", "account", "password"});
   check_pool(store.pool, section, table);
   const auto plugin = string_at(table, "plugin", section);
   const auto kind = string_at(table, "kind", section);
@@ -187,6 +191,7 @@ void Reader::read_store(const std::string& name, const Node& table) {
     return faults_.add(kind_node.place, what);
   }
   read_options(store, table.find("options"), table.place);
+  read_server(store, table, known);
   store_plugin_[name] = store.plugin;
   config_.stores.push_back(std::move(store));
 }

@@ -167,6 +167,12 @@ std::string render_number(Unit unit, std::uint64_t n) {
   return std::to_string(n);
 }
 
+}  // namespace
+
+std::string render(const SecretSource& source) { return render_source(source); }
+
+namespace {
+
 struct Render {
   Unit unit;
   std::string operator()(const std::string& v) const { return quote(v); }

@@ -56,6 +56,11 @@ extern template std::string render(const Pool&, const Setting<Pool>&);
 extern template std::string render(const Service&, const Setting<Service>&);
 extern template std::string render(const Limits&, const Setting<Limits>&);
 
+// A secret's source as TOML would have it; "" for none.
+std::string render(const SecretSource& source);
+// "verify-full", "verify-ca" or "off".
+std::string_view word(Tls::Mode mode);
+
 // The bounds of a number, as its unit writes them: "from 1s to 24h"; "" where there are none.
 std::string range_text(Unit unit, double min, double max);
 

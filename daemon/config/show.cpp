@@ -16,6 +16,24 @@ std::string join(const std::vector<std::string>& values) {
   return out + "]";
 }
 
+std::string tls_text(const Tls& t) {
+  std::string out = "{ mode = " + quote(std::string(word(t.mode)));
+  const auto add = [&](std::string_view key, const std::string& value) {
+    if (!value.empty()) out += ", " + std::string(key) + " = " + quote(value);
+  };
+  if (t.mode != Tls::Mode::off) add("min_version", t.min_version);
+  add("ca_file", t.ca_file);
+  add("cert_file", t.cert_file);
+  add("key_file", t.key_file);
+  add("server_name", t.server_name);
+  return out + " }";
+}
+
+bool same(const Credential& a, const Credential& b) {
+  return a.service == b.service && a.store == b.store && a.access == b.access &&
+         a.account == b.account && a.password == b.password;
+}
+
 std::string uids_text(const Service& s) {
   std::string out = "[";
   for (const std::uint32_t uid : s.uids) {
@@ -73,6 +91,11 @@ class Differ {
     note(a.plugin != b.plugin, kStoreMakingRestarts, prefix + "plugin");
     note(a.kind != b.kind, kStoreMakingRestarts, prefix + "kind");
     note(a.options != b.options, kStoreMakingRestarts, prefix + "options");
+    note(a.endpoints != b.endpoints, true, prefix + "endpoints");
+    note(a.read_endpoints != b.read_endpoints, true, prefix + "read_endpoints");
+    note(a.tls != b.tls, false, prefix + "tls");
+    note(a.account != b.account, false, prefix + "account");
+    note(!(a.password == b.password), false, prefix + "password");
     section(prefix, pool_settings(), a.pool, b.pool);
   }
   void service(const Service& a, const Service& b) {
@@ -118,7 +141,19 @@ std::vector<ShownSetting> show(const Config& config) {
     for (const auto& [option, value] : s.shown_options) {
       rows.add(prefix + "options." + option, value, "", kStoreMakingRestarts);
     }
+    if (!s.endpoints.empty()) {
+      rows.placed(prefix + "endpoints", join(s.endpoints), true, s.place);
+      rows.placed(prefix + "read_endpoints", join(s.read_endpoints), true, s.place);
+      rows.add(prefix + "tls", tls_text(s.tls), tls_text(Tls{}), false);
+      rows.add(prefix + "account", quote(s.account), quote(""), false);
+      rows.add(prefix + "password", render(s.password), "", false);
+    }
     rows.section(prefix, pool_settings(), s.pool, config.store_defaults);
+  }
+  for (const Credential& c : config.credentials) {
+    const std::string prefix = "credentials." + name_of(c) + ".";
+    rows.placed(prefix + "account", quote(c.account), false, c.place);
+    rows.placed(prefix + "password", render(c.password), false, c.place);
   }
   for (const Service& s : config.services) {
     const std::string prefix = "services." + s.name + ".";
@@ -141,8 +176,12 @@ Difference diff(const Config& before, const Config& after) {
     d.note(true, false, "services." + (a != nullptr ? a : b)->name);
   });
   d.note(!std::equal(before.grants.begin(), before.grants.end(), after.grants.begin(),
-                     after.grants.end(), same),
+                     after.grants.end(), [](const Grant& a, const Grant& b) { return same(a, b); }),
          false, "grants");
+  d.note(!std::equal(before.credentials.begin(), before.credentials.end(),
+                     after.credentials.begin(), after.credentials.end(),
+                     [](const Credential& a, const Credential& b) { return same(a, b); }),
+         false, "credentials");
   d.note(!std::equal(before.statements.begin(), before.statements.end(), after.statements.begin(),
                      after.statements.end(),
                      [](const Statement& a, const Statement& b) {

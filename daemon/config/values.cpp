@@ -216,7 +216,9 @@ void Reader::read_number(const Node& v, const std::string& path, Unit unit, doub
   into = *n;
 }
 
-void Reader::read_source(const Node& value, const std::string& path, SecretSource& into) {
+// `now`: one that cannot be read is a fault, where that can be told here (other processes have
+// another environment, and a program may take its time).
+void Reader::read_source(const Node& value, const std::string& path, SecretSource& into, bool now) {
   if (value.is(Node::Kind::string)) {
     const std::size_t dot = path.rfind('.');
     return faults_.add(value.place, literal_secret(path, path.substr(dot + 1)));
@@ -261,7 +263,12 @@ void Reader::read_source(const Node& value, const std::string& path, SecretSourc
   into.from = key == "systemd" ? SecretSource::From::systemd
               : key == "file"  ? SecretSource::From::file
                                : SecretSource::From::env;
-  if (into.from == SecretSource::From::file) {
+  if (into.from == SecretSource::From::env) {
+    config_.warnings.push_back({v.place, path + ": comes from the environment, which other "
+                                                "programs can often read; prefer systemd or file"});
+  }
+  const bool systemd = into.from == SecretSource::From::systemd && in_a_unit();
+  if (now && (into.from == SecretSource::From::file || systemd)) {
     const auto secret = read_secret(into);
     if (!secret) faults_.add(v.place, path + ": " + secret.error());
   }
@@ -293,7 +300,7 @@ void Reader::read_value(const Node& v, const std::string& path, const Setting<T>
       return;
     }
     case Unit::secret:
-      return read_source(v, path, member(static_cast<SecretSource T::*>(nullptr)));
+      return read_source(v, path, member(static_cast<SecretSource T::*>(nullptr)), true);
     default: {
       double n = -1;
       read_number(v, path, s.unit, s.min, s.max, n);

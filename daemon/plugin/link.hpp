@@ -74,8 +74,10 @@ struct OpenRequest {
   Ticket ticket = 0;
   std::uint32_t lane = 0;
   Access access = Access::write;
-  std::uint32_t generation = 0;
-  std::int32_t endpoint = -1;  // index into the store's endpoints
+  std::uint32_t credential = 0;  // that the pool logs in with
+  std::uint32_t generation = 0;  // of it
+  bool fresh = false;            // the last login was refused: its source is read again
+  std::int32_t endpoint = -1;    // index into the store's endpoints
   Deadline deadline = kNever;
 };
 

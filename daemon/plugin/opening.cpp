@@ -164,7 +164,7 @@ void OpenJob::work() {
   }
   Login login;
   if (s.login) {
-    Result<Login> got = s.login(request.access, request.generation);
+    Result<Login> got = s.login(request);
     if (!got) {
       why_not = got.error();
       host.inbox().push(*this);
@@ -186,6 +186,8 @@ void OpenJob::work() {
   c.password = lend(login.password.reveal());
   c.label = lend(login.label);
   c.tls = lend(proto::Bytes(login.tls));
+  c.flags = s.inspect ? HG_CONNECT_INSPECT : 0u;
+  label = login.label;
   hg_error error{};
   error.size = sizeof error;
   try {
@@ -204,12 +206,37 @@ void OpenJob::work() {
   host.inbox().push(*this);
 }
 
+void StoreCore::connect_failed(const OpenRequest& request, const std::string& label,
+                               const Fault& why) {
+  Told& t = told[{request.credential, request.endpoint}];
+  const TimePoint now = host.loop().now();
+  if (t.why == why.message && now < t.at + kTellEvery) {
+    ++t.since;
+    return;
+  }
+  const auto at = static_cast<std::size_t>(std::max(request.endpoint, 0));
+  host.log().error("connect_failed",
+                   {{"store", settings.name},
+                    {"endpoint", at < settings.endpoints.size() ? settings.endpoints[at] : ""},
+                    {"credential", label},
+                    {"why", why.message},
+                    {"sqlstate", why.sqlstate},
+                    {"more_like_it", t.since}});
+  t = {why.message, now, 0};
+}
+
+void StoreCore::connected(const OpenRequest& request, const std::string& label) {
+  if (told.empty() || told.erase({request.credential, request.endpoint}) == 0) return;
+  host.log().info("connected_again", {{"store", settings.name}, {"credential", label}});
+}
+
 void OpenJob::deliver() {
   Host& host = core->host;
   LinkEvents* events = core->events;
   if (connection == nullptr) {
     if (has_thread) host.give_thread();
     if (id != 0) host.set_link(id, nullptr);
+    if (!closing) core->connect_failed(request, label, why_not);
     if (events != nullptr && !closing) events->open_failed(request.ticket, why_not);
     delete this;
     return;
@@ -219,6 +246,7 @@ void OpenJob::deliver() {
     host.connects().add(*this);
     return;
   }
+  core->connected(request, label);
   if (core->lanes()[request.lane].event) {
     auto link = std::make_unique<EventLink>(core, request, id, connection);
     link->attach();

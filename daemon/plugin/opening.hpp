@@ -30,6 +30,7 @@ struct OpenJob final : Job, Inbox::Node {
   bool closing = false;     // second trip: nobody wanted the connection, close it
   hg_connection* connection = nullptr;
   std::int32_t fd = -1;
+  std::string label;  // the credential's name
   Fault why_not;
 };
 

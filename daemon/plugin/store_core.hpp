@@ -5,6 +5,7 @@
 // Threads: constant once the driver is open, `events` excepted, which is the loop's.
 #pragma once
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -25,12 +26,12 @@ struct Login {
   std::vector<std::uint8_t> tls;  // msgpack map, or empty
 };
 // Called on a connect thread, so it may read files; it must be callable from several at once.
-using LoginSource = std::function<Result<Login>(Access access, std::uint32_t generation)>;
+using LoginSource = std::function<Result<Login>(const OpenRequest& request)>;
 
 struct StoreSettings {
   std::string name;
   std::string kind;                      // one of describe's
-  std::vector<std::string> endpoints;    // empty for embedded stores
+  std::vector<std::string> endpoints;    // empty for embedded stores; read endpoints come last
   std::vector<std::uint8_t> options;     // msgpack map as configured; checked, then completed
   std::vector<std::uint8_t> statements;  // msgpack map name -> text
   std::string state_dir;
@@ -39,7 +40,8 @@ struct StoreSettings {
   Micros stream_max{std::chrono::hours(1)};
   Micros reopen_min{std::chrono::seconds(1)};  // pause before a failed driver_open is tried again
   Micros reopen_max{std::chrono::seconds(30)};
-  LoginSource login;  // empty: stores without a login
+  LoginSource login;     // empty: stores without a login
+  bool inspect = false;  // connections look at what their account may do (HG_CONNECT_INSPECT)
 };
 
 struct StoreCore {
@@ -60,6 +62,17 @@ struct StoreCore {
   const std::shared_ptr<const Library> library;
   const StoreSettings settings;
   std::vector<LaneInfo> store_lanes;  // describe's, with the store's own number of connections
+  // Connects that fail are logged: the first of a sort, then one in kTellEvery.
+  void connect_failed(const OpenRequest& request, const std::string& label, const Fault& why);
+  void connected(const OpenRequest& request, const std::string& label);
+  static constexpr Micros kTellEvery = std::chrono::seconds(30);
+  struct Told {
+    std::string why;
+    TimePoint at{};
+    std::uint64_t since = 0;  // failures that were not told
+  };
+
+  std::map<std::pair<std::uint32_t, std::int32_t>, Told> told;  // by credential and endpoint
   hg_driver* driver = nullptr;
   LinkEvents* events = nullptr;  // null: the pool is gone
   std::uint64_t id = 0;          // hg_driver_config.driver_id

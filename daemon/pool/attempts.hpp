@@ -5,6 +5,7 @@
 // Threads:   the loop's.
 // Invariant: every call given to start() ends in exactly one Answers::answer(), whatever happens.
 #pragma once
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -17,10 +18,26 @@
 
 namespace headgate::pool {
 
+// Which credential a pool logs in with. Pools are never shared between credentials.
+struct Credentials {
+  // By service index, then HG_ACCESS_*; a service beyond the end has those of index 0.
+  std::vector<std::array<std::uint32_t, 4>> by_service;
+  // By credential: a change replaces the connections that logged in with it before. None: 0.
+  std::vector<std::uint32_t> generations;
+
+  [[nodiscard]] std::uint32_t of(std::uint32_t service, Access access) const {
+    if (by_service.empty()) return 0;
+    const auto& row = by_service[service < by_service.size() ? service : 0];
+    return row[static_cast<std::size_t>(access)];
+  }
+};
+
 // What configuration says about one store's pools. Defaults are those of the design.
 struct Settings {
   std::string store;
-  std::uint32_t endpoints = 1;  // number of them; 1 for embedded stores
+  std::uint32_t endpoints = 1;       // number of them; 1 for embedded stores
+  std::uint32_t read_endpoints = 0;  // of them, the last: for read pools alone
+  Credentials credentials;
   std::uint32_t connections_min = 0;
   std::uint32_t connections_max = 16;  // over all pools of the store
   Micros idle_max{std::chrono::minutes(10)};
@@ -76,6 +93,7 @@ struct Counters {
 // One row of `show pools`.
 struct PoolRow {
   std::string store, lane, access;
+  std::uint32_t credential;
   std::uint32_t connections, idle, busy, leased, connecting, waiting;
   std::int64_t oldest_wait_us;
   std::uint64_t calls, attempts, retries, refused;
@@ -120,7 +138,8 @@ class Attempts {
 
   // Keeps `connections_min` warm, from now on.
   virtual void warm() = 0;
-  // New settings after a reload; connections of an older credential generation drain.
+  // New settings after a reload. Connections drain whose credential has another generation, or all
+  // where `generation` is another.
   virtual void apply(const Settings& settings, std::uint32_t generation) = 0;
   // Closes every connection; true from closed() on when none is left.
   virtual void close() = 0;

@@ -77,7 +77,7 @@ void StorePools::note_role_change(Connection& c) {
   }
   for (auto& p : pools_) {
     if (p->access == c.pool->access && p->endpoint_hint == c.endpoint) {
-      p->endpoint_hint = (c.endpoint + 1) % static_cast<std::uint32_t>(endpoints_.size());
+      p->endpoint_hint = endpoint_after(c.endpoint);
     }
   }
 }
@@ -223,7 +223,7 @@ void StorePools::reroute(Work& w) {
     return answer_fault(w, std::move(f), outcome, false, 0);
   }
   w.route = *route;
-  w.pool = &pool_for(*route, w.call->access);
+  w.pool = &pool_for(*route, *w.call);
   enqueue(w);
 }
 

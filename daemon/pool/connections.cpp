@@ -192,6 +192,7 @@ void StorePools::sweep() {
       });
     }
     if (p->warm && p->live() + p->coming() < settings_.connections_min) mark(*p);
+    if (has_read_endpoints(*p)) look_for_read_endpoints(*p);
   }
   if (!closing_) loop_.arm(sweep_timer_, now() + std::chrono::seconds(1));
 }

@@ -25,7 +25,8 @@ bool login_refused(const Fault& f) {
 void PoolTimer::fire() { owner->mark(*pool); }
 
 std::uint32_t StorePools::endpoints_of(const Pool& p) const {
-  return p.pinned >= 0 ? 1 : static_cast<std::uint32_t>(endpoints_.size());
+  if (p.pinned >= 0) return 1;
+  return has_read_endpoints(p) ? settings_.endpoints : primaries();
 }
 
 std::size_t StorePools::cap(const Pool& p) const {
@@ -99,36 +100,33 @@ void StorePools::make_room(Pool& p) {
 
 // One endpoint that may be connected to now, or -1.
 std::int32_t StorePools::pick_endpoint(Pool& p) {
-  const Login& l = login(p.access);
+  const Login& l = login(p);
   if (l.refusals > 0) {
     // One at a time, and after two refusals only a slow probe.
     if (l.refusals > 1 && now() < l.probe_at) return -1;
     for (const auto& other : pools_) {
-      if (other->access == p.access && other->count(State::connecting) > 0) return -1;
+      if (other->credential == p.credential && other->count(State::connecting) > 0) return -1;
     }
   }
-  const auto n = static_cast<std::uint32_t>(endpoints_.size());
-  for (std::uint32_t i = 0; i < n; ++i) {
-    const std::uint32_t at =
-        p.pinned >= 0 ? static_cast<std::uint32_t>(p.pinned) : (p.endpoint_hint + i) % n;
+  for (std::uint32_t i = 0; i < endpoints_of(p); ++i) {
+    const std::uint32_t at = candidate(p, i);
+    if (left_alone(p, at)) continue;
     Endpoint& e = endpoints_[at];
     const std::uint32_t most = e.proven ? settings_.connects_max : 1;
     if (e.connecting < most && now() >= e.retry_at && e.breaker.would_allow(now())) {
       return static_cast<std::int32_t>(at);
     }
-    if (p.pinned >= 0) break;
   }
   return -1;
 }
 
 TimePoint StorePools::connect_at(const Pool& p) const {
   TimePoint first = kNever;
-  for (std::uint32_t i = 0; i < endpoints_.size(); ++i) {
-    if (p.pinned >= 0 && static_cast<std::uint32_t>(p.pinned) != i) continue;
-    const Endpoint& e = endpoints_[i];
+  for (std::uint32_t i = 0; i < endpoints_of(p); ++i) {
+    const Endpoint& e = endpoints_[candidate(p, i)];
     first = std::min(first, std::max(e.retry_at, e.breaker.opens_at(now())));
   }
-  const Login& l = login(p.access);
+  const Login& l = login(p);
   if (l.refusals > 1) first = std::max(first, l.probe_at);
   return std::max(first, now());
 }
@@ -166,7 +164,7 @@ void StorePools::connect(Pool& p, std::uint32_t endpoint) {
   c.ticket = next_generation_++ << 32 | slot;
   c.pool = &p;
   c.endpoint = endpoint;
-  c.generation = generation_;
+  c.generation = generation_of(p.credential);
   c.timer.connection = &c;
   c.timer.owner = this;
   c.probe = endpoints_[endpoint].breaker.allow(now());
@@ -177,7 +175,9 @@ void StorePools::connect(Pool& p, std::uint32_t endpoint) {
   r.ticket = c.ticket;
   r.lane = p.lane_index;
   r.access = p.access;
-  r.generation = generation_;
+  r.credential = p.credential;
+  r.generation = c.generation;
+  r.fresh = login(p).refusals > 0;
   r.endpoint = static_cast<std::int32_t>(endpoint);
   r.deadline = now() + settings_.connect_timeout;
   loop_.arm(c.timer, r.deadline + kConnectGrace);
@@ -200,14 +200,18 @@ void StorePools::opened(plugin::Ticket ticket, std::unique_ptr<plugin::Link> lin
   e.retry_at = now();
   p.failures = 0;
   p.endpoint_hint = c.endpoint;
-  login(p.access) = {};
+  if (c.generation == generation_of(p.credential)) {
+    login(p) = {.generation = c.generation};
+  } else if (c.retire == Reason::none) {
+    c.retire = Reason::generation;
+  }
   report(c.endpoint, false);
-  if (c.generation != generation_ && c.retire == Reason::none) c.retire = Reason::generation;
   move(c, State::idle);
   if (closing_) {
     close(c, Reason::shutdown);
   } else {
     settle(c);
+    if (has_read_endpoints(p) && c.endpoint >= primaries()) leave_primary(p);
   }
   mark(p);
   mark_waiting_pools();
@@ -235,10 +239,12 @@ void StorePools::connect_failed(Connection& c, const Fault& fault) {
   p.last_failure = fault;
   p.last_failure.code = Code::unavailable;
   p.last_failure.outcome = Outcome::not_sent;
-  p.endpoint_hint = (c.endpoint + 1) % static_cast<std::uint32_t>(endpoints_.size());
+  p.endpoint_hint = endpoint_after(c.endpoint);
   e.proven = false;
   if (login_refused(fault)) {
-    Login& l = login(p.access);
+    // Of an older credential: it says nothing about the one in force.
+    if (c.generation != generation_of(p.credential)) return;
+    Login& l = login(p);
     ++l.refusals;
     l.last = fault;
     l.probe_at = now() + policy::shortened(settings_.login_probe, 0.2, random_.next());
@@ -257,17 +263,16 @@ void StorePools::connect_failed(Connection& c, const Fault& fault) {
 
 // No connection will come of trying again soon.
 bool StorePools::hopeless(const Pool& p) const {
-  if (login(p.access).refusals > 1) return true;
+  if (login(p).refusals > 1) return true;
   return p.failures >= endpoints_of(p) && p.last_failure.retry == Retry::never &&
          !login_refused(p.last_failure);
 }
 
 bool StorePools::any_usable(const Pool& p) const {
-  if (p.pinned >= 0) {
-    return endpoints_[static_cast<std::size_t>(p.pinned)].breaker.would_allow(now());
+  for (std::uint32_t i = 0; i < endpoints_of(p); ++i) {
+    if (endpoints_[candidate(p, i)].breaker.would_allow(now())) return true;
   }
-  return std::any_of(endpoints_.begin(), endpoints_.end(),
-                     [&](const Endpoint& e) { return e.breaker.would_allow(now()); });
+  return false;
 }
 
 // Answers the calls that have waited through enough failed connects; all of them where there is no
@@ -310,7 +315,9 @@ bool StorePools::refused_as_unavailable(Call& call, Pool& p) {
 }
 
 bool StorePools::is_last(std::uint32_t endpoint) const {
-  for (std::uint32_t i = 0; i < endpoints_.size(); ++i) {
+  // A read endpoint is no place for those who write; the primary is one for those who read.
+  const std::uint32_t n = endpoint < primaries() ? primaries() : settings_.endpoints;
+  for (std::uint32_t i = 0; i < n; ++i) {
     if (i != endpoint && endpoints_[i].breaker.state(now()) != policy::Breaker::State::open) {
       return false;
     }

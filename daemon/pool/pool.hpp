@@ -1,4 +1,4 @@
-// Pool is the queue and the connections of one lane for one access (and so one credential), of one
+// Pool is the queue and the connections of one lane for one access and one credential, of one
 // endpoint where route pins calls to it. Endpoint is what all pools of a store know of one address.
 //
 // Owner: StorePools. Threads: the loop's.
@@ -31,6 +31,7 @@ struct Pool : Hook<PoolTag> {
   std::uint32_t lane_index = 0;
   const plugin::LaneInfo* lane = nullptr;
   Access access = Access::write;
+  std::uint32_t credential = 0;
   std::int32_t pinned = -1;  // endpoint, or any
   bool reads = false;        // the store itself holds its connections read-only
   bool warm = false;         // keeps connections_min
@@ -77,10 +78,12 @@ struct Endpoint {
   bool proven = false;         // the latest connect succeeded, and nothing was lost since
   TimePoint retry_at{};        // no connect before
   TimePoint suspect_since{};   // what was idle then is asked before it serves
+  TimePoint probed_at{};       // a read endpoint that failed, beside the primary
 };
 
-// What is known of one access' credential.
+// What is known of one credential.
 struct Login {
+  std::uint32_t generation = 0;
   std::uint32_t refusals = 0;  // in a row
   TimePoint probe_at{};        // with two or more: no connect before
   Fault last;

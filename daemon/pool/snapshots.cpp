@@ -28,6 +28,7 @@ std::vector<PoolRow> StorePools::rows() const {
     r.store = settings_.store;
     r.lane = p->lane->name;
     r.access = access_name(p->access);
+    r.credential = p->credential;
     r.connections =
         static_cast<std::uint32_t>(p->count()) - n(State::connecting) - n(State::closing);
     r.idle = n(State::idle);
@@ -42,9 +43,8 @@ std::vector<PoolRow> StorePools::rows() const {
     r.retries = p->retries;
     r.refused = p->refused;
     auto worst = policy::Breaker::State::closed;
-    for (std::uint32_t i = 0; i < endpoints_.size(); ++i) {
-      if (p->pinned >= 0 && static_cast<std::uint32_t>(p->pinned) != i) continue;
-      const auto s = endpoints_[i].breaker.state(now());
+    for (std::uint32_t i = 0; i < endpoints_of(*p); ++i) {
+      const auto s = endpoints_[candidate(*p, i)].breaker.state(now());
       if (s == policy::Breaker::State::open || worst == policy::Breaker::State::closed) worst = s;
     }
     r.breaker = std::string(policy::name(worst));

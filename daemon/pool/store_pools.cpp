@@ -46,6 +46,7 @@ std::unique_ptr<Attempts> make_attempts(Loop& loop, Random& random, plugin::Stor
 void StorePools::apply(const Settings& settings, std::uint32_t generation) {
   settings_ = settings;
   settings_.endpoints = std::max<std::uint32_t>(settings_.endpoints, 1);
+  settings_.read_endpoints = std::min(settings_.read_endpoints, settings_.endpoints - 1);
   settings_.connections_max = std::max<std::uint32_t>(settings_.connections_max, 1);
   settings_.connects_max = std::max<std::uint32_t>(settings_.connects_max, 1);
   settings_.attempts_max = std::max<std::uint32_t>(settings_.attempts_max, 1);
@@ -57,15 +58,8 @@ void StorePools::apply(const Settings& settings, std::uint32_t generation) {
                                      settings_.breaker_open_max, settings_.breaker_probes};
   for (Endpoint& e : endpoints_) e.breaker.limit(limits);
   while (endpoints_.size() < settings_.endpoints) endpoints_.emplace_back(limits);
-  if (generation != generation_) {
-    generation_ = generation;
-    for (Login& l : logins_) l = {};
-    for (auto& c : slots_) {
-      if (c == nullptr || c->state == State::closing) continue;
-      c->retire = Reason::generation;
-      if (c->link != nullptr) settle(*c);
-    }
-  }
+  generation_ = generation;
+  renew_generations();
   mark_waiting_pools();
 }
 
@@ -80,7 +74,29 @@ Service& StorePools::service(const Call& call) {
   return services_[call.share.service];
 }
 
-Pool& StorePools::pool_for(const plugin::Route& route, Access access) {
+std::uint32_t StorePools::generation_of(std::uint32_t credential) const {
+  const auto& own = settings_.credentials.generations;
+  return generation_ + (credential < own.size() ? own[credential] : 0);
+}
+
+// Connections that logged in with an older credential go when nothing runs on them any more.
+void StorePools::renew_generations() {
+  for (std::uint32_t i = 0; i < logins_.size(); ++i) {
+    if (logins_[i].generation != generation_of(i)) logins_[i] = {.generation = generation_of(i)};
+  }
+  for (auto& c : slots_) {
+    if (c == nullptr || c->state == State::closing) continue;
+    if (c->generation == generation_of(c->pool->credential)) continue;
+    c->retire = Reason::generation;
+    if (c->link != nullptr) settle(*c);
+  }
+}
+
+Pool& StorePools::pool_for(const plugin::Route& route, const Call& call) {
+  return pool_for(route, call.access, settings_.credentials.of(call.share.service, call.access));
+}
+
+Pool& StorePools::pool_for(const plugin::Route& route, Access access, std::uint32_t credential) {
   const plugin::LaneInfo& lane = store_.lanes()[route.lane];
   // One set of connections a store: whoever may write shares the writer.
   if (lane.per_store) {
@@ -91,12 +107,19 @@ Pool& StorePools::pool_for(const plugin::Route& route, Access access) {
           ? route.endpoint
           : -1;
   for (auto& p : pools_) {
-    if (p->lane_index == route.lane && p->access == access && p->pinned == pinned) return *p;
+    if (p->lane_index == route.lane && p->access == access && p->credential == credential &&
+        p->pinned == pinned) {
+      return *p;
+    }
   }
   auto p = std::make_unique<Pool>();
   p->lane_index = route.lane;
   p->lane = &lane;
   p->access = access;
+  p->credential = credential;
+  while (logins_.size() <= credential) {
+    logins_.push_back({.generation = generation_of(static_cast<std::uint32_t>(logins_.size()))});
+  }
   p->pinned = pinned;
   p->reads = access == Access::read || lane.read_only;
   p->timer.owner = this;
@@ -155,7 +178,7 @@ void StorePools::start(Call& call) {
   Service& s = service(call);
   s.budget.request(now());
   budget_.request(now());
-  Pool& p = pool_for(*route, call.access);
+  Pool& p = pool_for(*route, call);
   if (refused_as_unavailable(call, p) || !admit(call, p)) return;
   enqueue(work_for(call, p, *route));
 }
@@ -286,7 +309,7 @@ void StorePools::warm() {
   for (std::uint32_t i = 0; i < lanes.size(); ++i) {
     plugin::Route r;
     r.lane = i;
-    Pool& p = pool_for(r, Access::write);
+    Pool& p = pool_for(r, Access::write, settings_.credentials.of(0, Access::write));
     p.warm = true;
     mark(p);
   }

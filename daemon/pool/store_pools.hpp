@@ -9,7 +9,7 @@
 //          peer_gone). The call is never touched after it.
 // Files:   store_pools (calls in, give_up, drain), placement (queue to connection), completions (an
 //          attempt's end), deadlines (whatever time does to a call), connections (states, close),
-//          connects (new ones), leases, snapshots.
+//          connects (new ones), endpoints (where to), leases, snapshots.
 #pragma once
 #include <array>
 #include <memory>
@@ -88,7 +88,8 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   Work& work_for(Call& call, Pool& pool, const plugin::Route& route);
   void refuse(Call& call, Fault fault, bool retryable, std::uint32_t retry_after_ms = 0);
   [[nodiscard]] bool admit(Call& call, Pool& pool);
-  Pool& pool_for(const plugin::Route& route, Access access);
+  Pool& pool_for(const plugin::Route& route, const Call& call);
+  Pool& pool_for(const plugin::Route& route, Access access, std::uint32_t credential);
   Service& service(const Call& call);
   [[nodiscard]] static std::uint64_t bytes_of(const Call& call);
   // Whether another call could be served at all; if not, answers `unavailable` with the reason.
@@ -166,8 +167,21 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   void report(std::uint32_t endpoint, bool failed);
   void breaker_opened(std::uint32_t endpoint);
   void look_again(Pool& p, TimePoint at);
-  [[nodiscard]] Login& login(Access a) { return logins_[static_cast<std::size_t>(a)]; }
-  [[nodiscard]] const Login& login(Access a) const { return logins_[static_cast<std::size_t>(a)]; }
+  [[nodiscard]] Login& login(const Pool& p) { return logins_[p.credential]; }
+  [[nodiscard]] const Login& login(const Pool& p) const { return logins_[p.credential]; }
+  [[nodiscard]] std::uint32_t generation_of(std::uint32_t credential) const;
+  void renew_generations();
+
+  // Which endpoints a pool may use (endpoints.cpp)
+  [[nodiscard]] std::uint32_t primaries() const;
+  [[nodiscard]] bool has_read_endpoints(const Pool& p) const;
+  [[nodiscard]] std::uint32_t candidate(const Pool& p, std::uint32_t i) const;
+  [[nodiscard]] std::uint32_t endpoint_after(std::uint32_t endpoint) const;
+  [[nodiscard]] bool well(std::uint32_t endpoint) const;
+  [[nodiscard]] bool falls_back(const Pool& p) const;
+  [[nodiscard]] bool left_alone(const Pool& p, std::uint32_t endpoint) const;
+  void look_for_read_endpoints(Pool& p);
+  void leave_primary(Pool& p);
 
   // Leases
   Lease& open_lease(Work& w, Connection& c);
@@ -205,7 +219,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
 
   Leases leases_;
   std::vector<Endpoint> endpoints_;
-  std::array<Login, 4> logins_;
+  std::vector<Login> logins_;      // by credential
   std::vector<Service> services_;  // by the service's index
   policy::Budget budget_;
 

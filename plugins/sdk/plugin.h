@@ -178,8 +178,13 @@ typedef struct hg_connect {
   hg_bytes account;         /* login name, or empty */
   hg_bytes password;        /* wiped by the host after conn_open returns */
   hg_bytes label;           /* the credential's name, for application_name */
-  hg_bytes tls;             /* msgpack map of TLS settings, or empty */
+  hg_bytes tls;             /* msgpack map of TLS settings, or empty: README.md, "TLS" */
+  uint32_t flags;           /* HG_CONNECT_* */
+  uint32_t reserved;
 } hg_connect;
+/* The operator asks by `check-config --connect`. Look at what the account may do, too, and log()
+ * as WARN what a careful operator should know: of HG_ACCESS_READ, that it could write. */
+enum { HG_CONNECT_INSPECT = 1 };
 
 /* Answers of the sink and of uploads. */
 enum { HG_GO = 0, HG_FULL = 1, HG_STOP = 2, HG_WAIT = 3 };

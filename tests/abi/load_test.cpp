@@ -202,8 +202,8 @@ TEST(Store, LoginComesFromTheSourceAndItsRefusalIsTheFault) {
   s.name = "guarded";
   s.kind = "key_value";
   std::string password = "wrong";
-  s.login = [&](Access, std::uint32_t generation) -> Result<Login> {
-    if (generation == 99) return fault(Code::unavailable, "no credential");
+  s.login = [&](const OpenRequest& request) -> Result<Login> {
+    if (request.generation == 99) return fault(Code::unavailable, "no credential");
     Login l;
     std::string text = password;
     l.password = Secret(std::move(text));

@@ -313,11 +313,12 @@ void BareHost::serve(BareConnection* c) {
   }
 }
 
-void BareHost::submit(BareConnection* c, Op* op) {
+void BareHost::submit(BareConnection* c, Op* op, bool counted) {
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [c] { return c->cancelling == 0; });
     op->connection = c;
-    ++c->inflight;
+    if (!counted) ++c->inflight;
     if (!c->event) c->queue.push_back(op);
   }
   if (c->event)
@@ -333,7 +334,8 @@ void BareHost::special(BareConnection* c, Op* op, bool reset) {
     (reset ? plugin_->conn_reset : plugin_->conn_ping)(c->handle, id);
   };
   {
-    std::lock_guard lock(mutex_);
+    std::unique_lock lock(mutex_);
+    changed_.wait(lock, [c] { return c->cancelling == 0; });
     op->connection = c;
     ++c->inflight;
     if (!c->event) c->job = job;
@@ -368,8 +370,14 @@ void BareHost::cancel(Op* op) {
     if (op->ended || op->connection == nullptr) return;
     c = op->connection;
     id = op->id;
+    ++c->cancelling;
   }
   if (plugin_->conn_cancel != nullptr) plugin_->conn_cancel(c->handle, id);
+  {
+    std::lock_guard lock(mutex_);
+    --c->cancelling;
+  }
+  changed_.notify_all();
 }
 
 void BareHost::abandon(Op* op) {

@@ -55,6 +55,7 @@ struct BareConnection {
   std::uint32_t access = HG_ACCESS_WRITE;
   bool event = false, leased = false, broken = false, needs_reset = false;
   std::uint32_t inflight = 0, max_inflight = 1, max_batch = 1;
+  std::uint32_t cancelling = 0;  // cancels under way: nothing new begins meanwhile
   std::deque<Op*> queue;      // of a blocking lane's worker
   std::function<void()> job;  // reset or ping, run by the worker alone
   bool stop = false;
@@ -83,7 +84,8 @@ class BareHost {
   Op* begin();
   void end(Op* op);
   void attach(BareConnection* c);  // starts its worker, or gives it to the loop thread
-  void submit(BareConnection* c, Op* op);
+  // `counted`: whoever chose the connection has counted the operation in already.
+  void submit(BareConnection* c, Op* op, bool counted = false);
   void special(BareConnection* c, Op* op, bool reset);  // reset or ping
   void close(BareConnection* c);
   void cancel(Op* op);

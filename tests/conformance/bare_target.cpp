@@ -24,6 +24,13 @@ struct LaneInfo {
   std::uint32_t connections_max = 1, max_inflight = 1, max_batch = 1;
 };
 
+std::shared_ptr<BareHost> process_host() {
+  static const std::shared_ptr<BareHost> host = std::make_shared<BareHost>();
+  return host;
+}
+// Names of connections, over all targets of that host.
+std::atomic<hg_conn_id> g_next_connection{1};
+
 class BareTarget;
 
 // One caller: its leases live in `leases_`, by the id of the begin.
@@ -49,22 +56,23 @@ class BareTarget : public Target {
   const Json& describe() const override { return describe_; }
   bool bare() const override { return true; }
 
-  // A connection of this lane with room, or a new one; waits for one until the deadline.
+  // A connection of this lane with room, or a new one; waits for one until the deadline. The
+  // operation that it is for is counted in.
   BareConnection* acquire(std::uint32_t lane, std::uint32_t access, bool alone, std::uint64_t until,
                           hg_error* error);
   void release(BareConnection* c);
-  void reset_if_needed(BareConnection* c);
+  void prepare_store();
 
   BareOptions options_;
   Json describe_;
   std::vector<LaneInfo> lanes_;
   void* library_ = nullptr;
   const hg_plugin* plugin_ = nullptr;
-  std::unique_ptr<BareHost> host_ = std::make_unique<BareHost>();
+  // One host in a process, as in the daemon: the SDK remembers whom the plugin was loaded by.
+  std::shared_ptr<BareHost> host_ = process_host();
   hg_driver* driver_ = nullptr;
   std::mutex open_mutex_;
   std::vector<std::unique_ptr<BareConnection>> connections_;
-  hg_conn_id next_connection_ = 1;
   std::atomic<std::uint64_t> next_request_{1};
 };
 
@@ -127,6 +135,7 @@ class BareRunning : public Running {
   }
 
   void cancel() override {
+    cancelled_ = true;
     if (op_ != nullptr) {
       target_.host_->abandon(op_);
       target_.host_->cancel(op_);
@@ -211,7 +220,7 @@ class BareRunning : public Running {
     }
     call.op = op_->id;
     op_->call = call;
-    target_.host_->submit(c, op_);
+    target_.host_->submit(c, op_, options_.tx == 0);
   }
 
   void end_with(Reply r) {
@@ -235,7 +244,8 @@ class BareRunning : public Running {
     BareConnection* c = op_->connection;
     lease(c, e);
     const hg_error error = e.error;
-    const bool again = !e.ok && options_.tx == 0 && parts == 0 && BareHost::now_us() < deadline_;
+    const bool again = !e.ok && !cancelled_ && options_.tx == 0 && parts == 0 &&
+                       BareHost::now_us() < deadline_;
     if (again && error.retry == HG_RETRY_REROUTE && hops_ < 5) {
       ++hops_;
       target_.host_->end(op_);
@@ -256,6 +266,8 @@ class BareRunning : public Running {
       return attempt(nullptr);
     }
     Reply r = e.ok ? Reply{} : refused(error, id_);
+    // What the plugin would have tried elsewhere ends here: its caller no longer wants it.
+    if (!e.ok && cancelled_ && error.retry == HG_RETRY_REROUTE) r.code = Code::cancelled;
     r.replayed = (e.done.flags & HG_DONE_REPLAYED) != 0;
     if (e.done.flags & HG_DONE_ROWS_AFFECTED) r.rows_affected = e.done.rows_affected;
     if (e.done.flags & HG_DONE_LAST_ID) r.last_id = e.done.last_id;
@@ -291,6 +303,7 @@ class BareRunning : public Running {
   std::uint32_t attempts_ = 0, hops_ = 0;
   std::uint64_t taken_ = 0;
   bool upload_ = false;
+  std::atomic<bool> cancelled_{false};
   Op* op_ = nullptr;
   std::vector<Json> parts_;
   Reply reply_;
@@ -381,6 +394,25 @@ BareTarget::BareTarget(const BareOptions& o) : options_(o) {
   config.part_max = 256 << 10;
   if (plugin_->driver_open(&config, &driver_, &error) != 0)
     throw std::runtime_error(std::string("driver_open: ") + error.message);
+  if (o.prepare_store) prepare_store();
+}
+
+// The DDL that the plugin shows, statement by statement.
+void BareTarget::prepare_store() {
+  hg_error error{};
+  error.size = sizeof error;
+  hg_bytes out{};
+  if (plugin_->driver_prepare_store == nullptr ||
+      plugin_->driver_prepare_store(driver_, 1, &out, &error) != 0)
+    throw std::runtime_error(std::string("driver_prepare_store: ") + error.message);
+  const std::string ddl(reinterpret_cast<const char*>(out.data), out.size);
+  auto c = caller();
+  for (std::size_t at = 0; at < ddl.size();) {
+    const std::size_t end = std::min(ddl.find(";\n", at), ddl.size());
+    const Reply r = c->call("execute", {{"sql", ddl.substr(at, end - at)}});
+    if (!r.ok()) throw std::runtime_error("the store's DDL: " + r.message);
+    at = end + 2;
+  }
 }
 
 BareTarget::~BareTarget() {
@@ -401,14 +433,15 @@ BareConnection* BareTarget::acquire(std::uint32_t lane, std::uint32_t access, bo
       ++of_lane;
       if ((access == HG_ACCESS_READ) != (c->access == HG_ACCESS_READ)) continue;
       const std::uint32_t room = alone ? 1 : info.max_inflight;
-      if (!c->leased && !c->needs_reset && c->inflight < room) {
+      if (!c->leased && !c->needs_reset && c->cancelling == 0 && c->inflight < room) {
         c->leased = alone;
+        ++c->inflight;
         return c.get();
       }
     }
     if (of_lane < std::max(1u, info.connections_max)) {
       auto c = std::make_unique<BareConnection>();
-      c->id = next_connection_++;
+      c->id = g_next_connection++;
       c->lane = lane;
       c->access = access;
       c->event = info.event;

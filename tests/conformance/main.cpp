@@ -65,6 +65,8 @@ Profile read_profile(const std::string& file) {
       p.bare.kind = value.value_or("");
     else if (k == "store")
       p.store = value.value_or("");
+    else if (k == "prepare_store")
+      p.bare.prepare_store = value.value_or(false);
     else if (k == "endpoint")
       p.bare.endpoint = value.value_or("");
     else if (k == "options")
@@ -215,6 +217,10 @@ int main_(int argc, char** argv) {
   app.add_option("--profile", profile_file, "TOML: kind, options, quirks, expected_failures");
   app.add_option("--through", through, "URL of a running gateway: run through it instead");
   app.add_option("--store", store, "the store's name there (default: the profile's `store`)");
+  std::string endpoint, account, password_file;
+  app.add_option("--endpoint", endpoint, "the server's address, instead of the profile's");
+  app.add_option("--account", account, "the login name, instead of the profile's");
+  app.add_option("--password-file", password_file, "its password, instead of the profile's");
   app.add_option("--only", only, "cases whose name matches this pattern (kv.*)");
   app.add_option("--junit", junit, "write JUnit XML here");
   app.add_option("--matrix", matrix, "write the capability matrix (Markdown) here");
@@ -237,6 +243,13 @@ int main_(int argc, char** argv) {
   Profile profile;
   std::string scratch;
   if (!profile_file.empty()) profile = read_profile(profile_file);
+  if (!endpoint.empty()) profile.bare.endpoint = endpoint;
+  if (!account.empty()) profile.bare.account = account;
+  if (!password_file.empty()) {
+    std::ifstream in(password_file);
+    if (!in) throw std::runtime_error("cannot read " + password_file);
+    std::getline(in, profile.bare.password);
+  }
   std::unique_ptr<Target> target;
   if (!plugin.empty()) {
     char dir[] = "/tmp/headgate-conformance-XXXXXX";

@@ -1,6 +1,7 @@
 // SQL cases: transactions, streams, bulk load, cancel, and what several callers see of each other.
 #include <atomic>
 #include <chrono>
+#include <mutex>
 #include <thread>
 
 #include "tests/conformance/sql_context.hpp"
@@ -486,10 +487,16 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
   // Random cancels; those who were not cancelled are answered, and nobody gets another's cancel.
   std::atomic<int> wrong{0};
   std::atomic<bool> stop{false};
+  std::mutex mutex;
+  std::string first;  // of the wrong ones
+  auto note = [&](const Reply& r) {
+    const std::lock_guard lock(mutex);
+    if (wrong++ == 0) first = show(r);
+  };
   std::thread steady([&] {
     auto caller = x.target.caller();
     while (!stop)
-      if (!caller->call("query", {{"sql", "select 42"}}).ok()) ++wrong;
+      if (const Reply r = caller->call("query", {{"sql", "select 42"}}); !r.ok()) note(r);
   });
   std::vector<std::thread> storm;
   for (int c = 0; c < 4; ++c)
@@ -506,13 +513,46 @@ CASE(cancel_storm, "cancel.storm", "sql", V("query"), V("recursive", "cancel")) 
         std::this_thread::sleep_for(std::chrono::microseconds(seed >> 20));
         running->cancel();
         const Reply r = running->wait();
-        if (!r.ok() && r.code != Code::cancelled) ++wrong;
+        if (!r.ok() && r.code != Code::cancelled) note(r);
       }
     });
   for (auto& s : storm) s.join();
   stop = true;
   steady.join();
-  expect_eq(wrong.load(), 0, "wrong answers");
+  expect_eq(wrong.load(), 0, ("wrong answers, the first of them: " + first).c_str());
+}
+
+CASE(notify, "sql.notify", "sql", V("listen", "query"), V("listen")) {
+  Options o;
+  o.fetch = 100;
+  o.timeout_ms = 20'000;
+  auto first = x.caller->start("listen", {{"channels", {x.unique, x.unique + "_b"}}}, o);
+  auto second = x.caller->start("listen", {{"channels", Json::array({x.unique + "_b"})}}, o);
+  for (auto* s : {first.get(), second.get()}) {
+    const auto part = s->part();
+    expect(part.has_value() && part->at("columns").size() == 3, "a first part: it listens");
+  }
+  auto heard = [](Running& s, std::size_t n) {
+    Json all = Json::array();
+    while (all.size() < n) {
+      const auto part = s.part();
+      if (!part) throw Failure("the stream ended: " + show(s.wait()));
+      for (const Json& row : part->at("rows")) all.push_back(row);
+    }
+    return all;
+  };
+  query(x, "select pg_notify('" + x.unique + "', 'one')");
+  query(x, "select pg_notify('" + x.unique + "_b', 'two\nlines')");
+  const Json a = heard(*first, 2), b = heard(*second, 1);
+  expect_eq(a[0][0], x.unique, "the channel");
+  expect_eq(a[0][1], "one", "the payload");
+  expect_eq(b[0][1], "two\nlines", "the second subscriber's");
+  first->cancel();
+  expect(!first->wait().ok(), "a subscription ends by cancel");
+  query(x, "select pg_notify('" + x.unique + "_b', 'three')");
+  expect_eq(heard(*second, 1)[0][1], "three", "the other goes on");
+  second->cancel();
+  expect(!second->wait().ok(), "a subscription ends by cancel");
 }
 
 CASE(two_deferred, "sql.deferred_constraint", "sql", V("execute"), V("deferred_constraints")) {

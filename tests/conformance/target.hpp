@@ -95,6 +95,7 @@ struct BareOptions {
   std::string state_dir;
   std::string endpoint;
   std::string account, password;
+  bool prepare_store = false;  // run the DDL that the plugin asks for, through `execute`
   std::uint64_t reply_max = 8u << 20;
 };
 std::unique_ptr<Target> make_bare_target(const BareOptions& options);

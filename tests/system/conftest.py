@@ -8,6 +8,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 
 from gateway import Gateway  # noqa: E402
+from postgres import Postgres  # noqa: E402
 
 
 @pytest.fixture
@@ -27,3 +28,24 @@ def start():
 @pytest.fixture
 def gw(start):
     return start()
+
+
+@pytest.fixture(scope="module")
+def pg():
+    """A PostgreSQL that the tests of one file share; it must be left as it was."""
+    with Postgres() as server:
+        yield server
+
+
+@pytest.fixture
+def own_pg():
+    """own_pg(...) -> Postgres, for a test that stops, breaks or reconfigures it."""
+    made = []
+
+    def make(*args, **kwargs):
+        made.append(Postgres(*args, **kwargs))
+        return made[-1]
+
+    yield make
+    for server in made:
+        server.close()

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <sys/stat.h>
+
 #include <filesystem>
 #include <fstream>
 #include <limits>
@@ -141,6 +143,121 @@ options = { path = "a.db", busy_timeout = "2s", cache = "1KiB", strict = true, p
                                "b";
   const auto& o = c.stores.at(0).options;
   EXPECT_EQ(std::string(o.begin(), o.end()), expected);
+}
+
+constexpr const char* kServer = R"(
+[stores.orders]
+plugin = "postgres"
+kind = "sql"
+endpoints = ["db:5432"]
+account = "orders"
+options.database = "o"
+[services.billing]
+unix_users = [1]
+[services.audit]
+unix_users = [2]
+)";
+
+TEST_F(Loading, TheMostParticularCredentialIsTaken) {
+  const Config c = good(std::string(kServer) + R"(
+[[credentials]]
+store = "orders"
+access = "read"
+account = "ro"
+[[credentials]]
+store = "orders"
+service = "billing"
+account = "billing"
+[[credentials]]
+store = "orders"
+service = "billing"
+access = "write"
+account = "billing_rw"
+)");
+  const Store& s = *c.store("orders");
+  const auto all = accounts(c, s);
+  ASSERT_EQ(all.size(), 4u);
+  EXPECT_EQ(all[0].name, "orders");
+  EXPECT_EQ(all[1].name, "orders:read");
+  EXPECT_EQ(all[2].name, "orders/billing");
+  EXPECT_EQ(all[3].name, "orders/billing:write");
+  const auto who = [&](std::string_view service, Access a) {
+    return all[account_of(c, s, service, a)].account;
+  };
+  EXPECT_EQ(who("audit", Access::write), "orders");
+  EXPECT_EQ(who("audit", Access::read), "ro");
+  EXPECT_EQ(who("billing", Access::read), "billing") << "its own comes before one for an access";
+  EXPECT_EQ(who("billing", Access::write), "billing_rw");
+}
+
+TEST_F(Loading, AStoresPasswordThatCannotBeReadIsAFaultWhenAsked) {
+  const std::string text = std::string(kServer) + R"(
+[[credentials]]
+store = "orders"
+service = "audit"
+account = "audit"
+password = { file = "audit.pw" }
+)";
+  (void)good(text);  // a start: one store less is no reason to serve nobody
+  LoadOptions asked = with_schema();
+  asked.read_passwords = true;
+  const std::string f = file("headgate.toml", text);
+  const std::string path = (directory_ / "audit.pw").string();
+  EXPECT_EQ(faults(load(f, asked)), f + ":17:21: credentials.password: " + path +
+                                        " cannot be read: No such file or directory\n");
+  file("audit.pw", "canary\n");
+  ::chmod(path.c_str(), 0644);
+  EXPECT_EQ(faults(load(f, asked)),
+            f + ":17:21: credentials.password: " + path +
+                " has mode 0644: others may read it; expected 0600 (chmod 600)\n");
+  ::chmod(path.c_str(), 0600);
+  const auto config = load(f, asked);
+  ASSERT_TRUE(config);
+  for (const ShownSetting& s : show(*config)) {
+    EXPECT_EQ(s.value.find("canary"), std::string::npos) << s.name;
+  }
+}
+
+TEST_F(Loading, TlsThatIsOffIsAWarningOverTheNetworkAlone) {
+  const auto warnings = [&](const std::string& endpoints) {
+    return good(
+               "[stores.s]\nplugin = \"postgres\"\nkind = \"sql\"\ntls = \"off\"\n"
+               "options.database = \"o\"\nendpoints = [" +
+               endpoints + "]\n")
+        .warnings;
+  };
+  EXPECT_TRUE(warnings("\"127.0.0.2:1\", \"localhost:1\", \"[::1]:1\", \"/run/pg\"").empty());
+  const auto w = warnings("\"127.0.0.1:1\", \"db:5432\"");
+  ASSERT_EQ(w.size(), 1u);
+  EXPECT_EQ(w[0].what,
+            "stores.s.tls is \"off\": passwords and data cross the network to "
+            "\"db:5432\" unencrypted, and nothing proves that it is the right server");
+  EXPECT_EQ(w[0].place.line, 4u);
+}
+
+TEST_F(Loading, WhatOfAServerAReloadChanges) {
+  const Config before = good(kServer);
+  std::string text = kServer;
+  text.replace(text.find("account = \"orders\""), 18, "account = \"next\"");
+  text.replace(text.find("db:5432"), 7, "db:5433");
+  const Config after = good(text +
+                            "[[credentials]]\nstore = \"orders\"\nservice = \"audit\"\n"
+                            "account = \"x\"\n[stores.orders.tls]\nmin_version = \"1.3\"\n");
+  const Difference d = diff(before, after);
+  EXPECT_EQ(d.changed, (std::vector<std::string>{"credentials", "stores.orders.account",
+                                                 "stores.orders.tls"}));
+  EXPECT_EQ(d.needs_restart, (std::vector<std::string>{"stores.orders.endpoints"}));
+}
+
+TEST(Tls, AsThePluginGetsIt) {
+  const auto packed = [](const Tls& t) {
+    const auto bytes = pack_tls(t);
+    return std::string(bytes.begin(), bytes.end());
+  };
+  EXPECT_EQ(packed({}), "\x82\xa4mode\xabverify-full\xabmin_version\xa7TLSv1.2");
+  Tls off;
+  off.mode = Tls::Mode::off;
+  EXPECT_EQ(packed(off), "\x81\xa4mode\xa3off");
 }
 
 TEST_F(Loading, DropInsOverrideSettingsAndAddGrants) {

@@ -199,7 +199,8 @@ TEST(Shipped, TheCommentedExampleOfHeadgateTomlIsRight) {
         "[daemon]\nstatements_dir = \"" + (kSource / "etc/statements").string() + "\"\n" + example);
   const auto config = load(directory / "headgate.toml", with_schema());
   ASSERT_TRUE(config) << config.error().front().text();
-  EXPECT_EQ(config->stores.size(), 1u);
+  EXPECT_EQ(config->stores.size(), 2u);
+  EXPECT_EQ(config->credentials.size(), 1u);
   EXPECT_EQ(config->services.size(), 1u);
   ASSERT_EQ(config->grants.size(), 2u);
   EXPECT_EQ(config->grants[0].limits.timeout_max, std::chrono::seconds(30));

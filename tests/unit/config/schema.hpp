@@ -8,9 +8,15 @@ inline LoadOptions with_schema() {
   LoadOptions options;
   options.schema_of = [](const std::string&,
                          const std::string& plugin) -> tl::expected<PluginSchema, std::string> {
-    if (plugin != "sqlite") return tl::make_unexpected(plugin + ".so: no such file");
     using T = OptionSchema::Type;
     PluginSchema s;
+    if (plugin == "postgres") {
+      s.endpoints = true;
+      s.options = {{"database", T::str, true, false, {}, {}}};
+      s.verbs = {{"sql", {"ping", "query", "execute", "run"}}};
+      return s;
+    }
+    if (plugin != "sqlite") return tl::make_unexpected(plugin + ".so: no such file");
     s.options = {{"path", T::str, true, false, {}, {}},
                  {"readers", T::integer, false, false, 1, 64},
                  {"busy_timeout", T::duration_ms, false, false, 0, 60'000},

@@ -288,6 +288,110 @@ TEST_F(PoolTest, ANewGenerationReplacesConnectionsWithoutLosingACall) {
   complete(accept());
 }
 
+TEST_F(PoolTest, EachCredentialHasPoolsOfItsOwn) {
+  settings.credentials.by_service = {{0, 0, 0, 0}, {0, 1, 2, 2}};
+  make();
+  Call& theirs = start("get", 1);
+  EXPECT_EQ(store.opening.front().credential, 2u);
+  FakeLink& a = accept();
+  Call& ours = start("get", 0);
+  ASSERT_EQ(store.opening.size(), 1u);
+  EXPECT_EQ(store.opening.front().credential, 0u);
+  FakeLink& b = accept();
+  ASSERT_EQ(a.open.size(), 1u);
+  EXPECT_EQ(a.open[0]->call, &theirs);
+  EXPECT_EQ(b.open[0]->call, &ours);
+  complete(a);
+  complete(b);
+  Call& again = start("get", 1);
+  EXPECT_EQ(a.open.size(), 1u) << "the idle one of the other credential is left alone";
+  complete(a);
+  EXPECT_EQ(answer_of(again).code, Code::ok);
+  EXPECT_EQ(pools->rows()[0].credential, 2u);
+}
+
+TEST_F(PoolTest, ACredentialThatChangedDrainsItsOwnConnectionsAlone) {
+  settings.credentials.by_service = {{0, 0, 0, 0}, {1, 1, 1, 1}};
+  settings.credentials.generations = {0, 0};
+  make();
+  (void)start("get", 0);
+  FakeLink& a = accept();
+  Call& running = start("get", 1);
+  FakeLink& b = accept();
+  complete(a);
+  Call& waiting = start("begin", 1);
+  EXPECT_EQ(store.opening.size(), 1u);
+  settings.credentials.generations = {0, 1};
+  pools->apply(settings, 0);
+  EXPECT_FALSE(a.closing);
+  EXPECT_FALSE(b.closing) << "what runs ends first";
+  complete(b);
+  EXPECT_TRUE(b.closing);
+  EXPECT_EQ(answer_of(running).code, Code::ok);
+  FakeLink& late = accept();
+  EXPECT_TRUE(late.closing) << "it logged in with what was in force before";
+  finish_closing();
+  pass(1ms);
+  ASSERT_EQ(store.opening.size(), 1u);
+  EXPECT_EQ(store.opening.front().generation, 1u);
+  complete(accept(), with_lease(LeaseState::none));
+  EXPECT_EQ(answer_of(waiting).code, Code::ok);
+}
+
+TEST_F(PoolTest, ARefusedLoginOfOneCredentialLeavesTheOthersAlone) {
+  settings.credentials.by_service = {{0, 0, 0, 0}, {1, 1, 1, 1}};
+  make();
+  Fault wrong = down();
+  wrong.sqlstate = "28P01";
+  Call& bad = start("get", 1);
+  EXPECT_FALSE(store.opening[0].fresh);
+  store.refuse(wrong);
+  loop.end_turn();
+  ASSERT_EQ(store.opening.size(), 1u);
+  EXPECT_TRUE(store.opening[0].fresh) << "its source is read again";
+  store.refuse(wrong);
+  loop.end_turn();
+  EXPECT_EQ(answer_of(bad).code, Code::unavailable);
+  Call& good = start("get", 0);
+  complete(accept());
+  EXPECT_EQ(answer_of(good).code, Code::ok);
+}
+
+TEST_F(PoolTest, ReadPoolsUseTheReadEndpointsAndThePrimaryWhileNoneCanBeHad) {
+  settings.endpoints = 2;
+  settings.read_endpoints = 1;
+  make();
+  const auto read = [&]() -> Call& {
+    Call& c = call("get");
+    c.access = Access::read;
+    pools->start(c);
+    loop.end_turn();
+    return c;
+  };
+  (void)start("put");
+  EXPECT_EQ(store.opening.front().endpoint, 0);
+  complete(accept());
+  Call& first = read();
+  ASSERT_EQ(store.opening.size(), 1u);
+  EXPECT_EQ(store.opening.front().endpoint, 1);
+  store.refuse(down());
+  loop.end_turn();
+  ASSERT_EQ(store.opening.size(), 1u) << "at once: nobody waits for a standby";
+  EXPECT_EQ(store.opening.front().endpoint, 0);
+  FakeLink& primary = accept();
+  complete(primary);
+  EXPECT_EQ(answer_of(first).code, Code::ok);
+  pass(6s);
+  ASSERT_EQ(store.opening.size(), 1u) << "tried again beside it";
+  EXPECT_EQ(store.opening.front().endpoint, 1);
+  EXPECT_FALSE(primary.closing);
+  FakeLink& standby = accept();
+  EXPECT_TRUE(primary.closing);
+  Call& later = read();
+  complete(standby);
+  EXPECT_EQ(answer_of(later).code, Code::ok);
+}
+
 TEST_F(PoolTest, PinnedCallsHaveConnectionsOfTheirOwn) {
   settings.endpoints = 3;
   store.routes["slot"].endpoint = 2;

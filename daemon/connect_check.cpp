@@ -1,0 +1,223 @@
+#include "daemon/connect_check.hpp"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <set>
+
+#include "daemon/config/settings.hpp"
+#include "daemon/gateway.hpp"
+
+namespace headgate {
+namespace {
+
+// Beyond connect_timeout: for a plugin that does not keep to it.
+constexpr Micros kGrace = std::chrono::seconds(2);
+
+std::string_view name(Access a) { return a == Access::read ? "read" : "write"; }
+
+// Which (account, access) the pools of a store would log in with.
+std::set<std::pair<std::size_t, Access>> used(const config::Config& config,
+                                              const config::Store& store,
+                                              const plugin::Description& d, std::size_t kind) {
+  std::map<std::string, bool> writes;  // by service
+  for (const config::Grant& g : config.grants) {
+    if (g.store != store.name) continue;
+    bool& w = writes[g.service];
+    w = w || (g.access && *g.access != Access::read);
+    for (const std::string& v : g.verbs) {
+      const plugin::Verb* verb = d.verb(kind, v);
+      w = w || (verb != nullptr && verb->access != Access::read);
+    }
+  }
+  std::set<std::pair<std::size_t, Access>> out;
+  for (const auto& [service, w] : writes) {
+    const Access access = w ? Access::write : Access::read;
+    out.emplace(config::account_of(config, store, service, access), access);
+  }
+  if (out.empty()) out.emplace(0, Access::write);
+  return out;
+}
+
+// All logins of one store.
+class Probe final : public plugin::LinkEvents, public Timer {
+ public:
+  Probe(const config::Config& config, const config::Store& from, plugin::Host& host, UvLoop& loop)
+      : config_(config), from_(from), host_(host), loop_(loop), logins_(from.name) {}
+
+  // False: a login failed, or the store cannot be opened.
+  bool run(plugin::Libraries& libraries) {
+    auto library = libraries.load({config_.daemon.plugin_dir, from_.plugin, ""});
+    if (!library) return say(library.error().message);
+    auto made = plugin::PluginStore::make(host_, *library, settings());
+    if (!made) return say(made.error().message);
+    std::unique_ptr<plugin::PluginStore> store = std::move(*made);
+    if (auto opened = store->open_driver_now(); !opened) return say(opened.error().message);
+    store->set_events(this);
+    const auto lane = std::find_if(store->lanes().begin(), store->lanes().end(),
+                                   [](const plugin::LaneInfo& l) { return l.lease; });
+    const auto lane_index = static_cast<std::uint32_t>(
+        lane == store->lanes().end() ? 0 : lane - store->lanes().begin());
+    for (const auto& [account, access] :
+         used(config_, from_, (*library)->description(), store->kind())) {
+      add(account, access, lane_index);
+    }
+    loop_.refresh();
+    const Deadline deadline = loop_.now() + from_.pool.connect_timeout;
+    loop_.arm(*this, deadline + kGrace);
+    for (plugin::OpenRequest& r : requests_) {
+      r.deadline = deadline;
+      store->open(r);
+    }
+    open_ = requests_.size();
+    loop_.run();
+    loop_.disarm(*this);
+    tell();
+    store->set_events(nullptr);
+    links_.clear();
+    store.reset();
+    return good_;
+  }
+
+ private:
+  plugin::StoreSettings settings() {
+    logins_.set_tls(from_.tls);
+    for (const config::Account& a : config::accounts(config_, from_)) {
+      bool changed = false;
+      (void)logins_.credentials.put({a.name, a.account, config::render(a.password),
+                                     [source = a.password] { return config::read_secret(source); }},
+                                    &changed);
+    }
+    plugin::StoreSettings s = store_settings(config_, from_);
+    s.inspect = true;
+    if (!from_.endpoints.empty()) {
+      s.login = [this](const plugin::OpenRequest& r) { return logins_.login(r, host_.log()); };
+    }
+    return s;
+  }
+
+  void add(std::size_t account, Access access, std::uint32_t lane) {
+    const auto primaries = static_cast<std::int32_t>(from_.endpoints.size());
+    const auto reads = static_cast<std::int32_t>(from_.read_endpoints.size());
+    const bool apart = access == Access::read && reads > 0;
+    const std::int32_t first = apart ? primaries : 0;
+    const std::int32_t last = apart ? primaries + reads : std::max(primaries, 1);
+    for (std::int32_t at = first; at < last; ++at) {
+      plugin::OpenRequest r;
+      r.ticket = requests_.size();
+      r.lane = lane;
+      r.access = access;
+      r.credential = static_cast<std::uint32_t>(account);
+      r.endpoint = at;
+      requests_.push_back(r);
+    }
+    links_.resize(requests_.size());
+    results_.resize(requests_.size());
+  }
+
+  bool say(const std::string& why) {
+    std::fprintf(stderr, "%s: stores.%s: %s\n", from_.place.text().c_str(), from_.name.c_str(),
+                 why.c_str());
+    return false;
+  }
+
+  void opened(plugin::Ticket t, std::unique_ptr<plugin::Link> link) override {
+    results_[t].done = true;
+    links_[t] = std::move(link);
+    links_[t]->close();
+  }
+  void open_failed(plugin::Ticket t, const Fault& why) override {
+    results_[t] = {true, why.retry == Retry::other_endpoint, why.message};
+    end_one();
+  }
+  void closed(plugin::Ticket) override { end_one(); }
+  void completed(plugin::Operation&) override {}
+  void part(plugin::Operation&, std::uint64_t, ReplyBuffer) override {}
+  void upload_credit(plugin::Operation&, std::uint64_t) override {}
+  void cancel_returned(plugin::Ticket) override {}
+  void lost(plugin::Ticket, const Fault&) override {}
+  void wake(std::uint64_t) override {}
+  void end_one() {
+    if (--open_ == 0) loop_.stop();
+  }
+  void fire() override {
+    late_ = true;
+    loop_.stop();
+  }
+
+  void tell() {
+    std::set<std::pair<std::uint32_t, Access>> served;  // that one endpoint at least took
+    for (const plugin::OpenRequest& r : requests_) {
+      const Result& result = results_[r.ticket];
+      if (result.done && result.why.empty()) served.emplace(r.credential, r.access);
+    }
+    for (const plugin::OpenRequest& r : requests_) {
+      Result& result = results_[r.ticket];
+      if (!result.done) result.why = "no answer within connect_timeout";
+      const auto at = static_cast<std::size_t>(r.endpoint);
+      const std::string endpoint = at < from_.endpoints.size() ? from_.endpoints[at]
+                                   : at < from_.endpoints.size() + from_.read_endpoints.size()
+                                       ? from_.read_endpoints[at - from_.endpoints.size()]
+                                       : "";
+      std::string what = "store " + from_.name;
+      if (!endpoint.empty()) {
+        what += ", credential " + logins_.credentials.name(r.credential) + " (" +
+                std::string(name(r.access)) + "), " + endpoint;
+      }
+      if (result.why.empty()) {
+        std::printf("%s: connected\n", what.c_str());
+      } else if (result.wrong_role && served.count({r.credential, r.access}) > 0) {
+        std::printf("%s: no primary now: %s\n", what.c_str(), result.why.c_str());
+      } else {
+        good_ = false;
+        std::fprintf(stderr, "%s: %s\n", what.c_str(), result.why.c_str());
+      }
+    }
+    std::fflush(stdout);
+    if (late_) ::_exit(1);  // a connect thread hangs in the plugin: nothing to wait for
+  }
+
+  struct Result {
+    bool done = false;
+    bool wrong_role = false;
+    std::string why;
+  };
+  const config::Config& config_;
+  const config::Store& from_;
+  plugin::Host& host_;
+  UvLoop& loop_;
+  Logins logins_;
+  std::vector<plugin::OpenRequest> requests_;
+  std::vector<std::unique_ptr<plugin::Link>> links_;
+  std::vector<Result> results_;
+  std::size_t open_ = 0;
+  bool good_ = true;
+  bool late_ = false;
+};
+
+}  // namespace
+
+void CheckLog::write(Level level, std::string_view event, Fields fields) {
+  if (event != "plugin" && event != "credential_unreadable") return;
+  std::string store;
+  std::string text;
+  for (const LogField& f : fields) {
+    if (f.key == "store") store = f.text;
+    if (f.key == "message" || f.key == "why") text = f.text;
+  }
+  std::fprintf(stderr, "%s: store %s: %s\n", level == Level::warn ? "warning" : "error",
+               store.c_str(), text.c_str());
+}
+
+int check_connections(const config::Config& config, plugin::Host& host,
+                      plugin::Libraries& libraries, UvLoop& loop) {
+  bool good = true;
+  for (const config::Store& s : config.stores) {
+    good = Probe(config, s, host, loop).run(libraries) && good;
+  }
+  return good ? 0 : 1;
+}
+
+}  // namespace headgate

@@ -1,0 +1,188 @@
+// One table of options feeds describe(), reading and the README.
+#include "plugins/postgres/options.hpp"
+
+#include <algorithm>
+
+namespace headgate::postgres {
+namespace {
+
+struct IntOption {
+  std::string_view name;
+  std::string_view type;
+  std::int64_t Options::*field;
+  std::int64_t min;
+  std::int64_t max;
+  std::string_view help;
+};
+
+constexpr IntOption kInts[] = {
+    {"shared_connections", "int", &Options::shared_connections, 1, 16,
+     "connections that independent statements of many callers share, for each pool"},
+    {"connections", "int", &Options::connections, 1, 1000,
+     "connections that serve one caller at a time, for each pool"},
+    {"shared_timeout_ms", "duration_ms", &Options::shared_timeout_ms, 10, 60'000,
+     "statement_timeout of shared connections; what hits it runs again on one of its own"},
+    {"slow_ms", "duration_ms", &Options::slow_ms, 1, 60'000,
+     "a statement that takes longer leaves the shared connections until it is quick again"},
+    {"statements_max", "int", &Options::statements_max, 8, 10'000,
+     "prepared statements that a connection keeps"},
+    {"stall_ms", "duration_ms", &Options::stall_ms, 100, 600'000,
+     "a server that says nothing for so long past a statement's time is given up"},
+    {"keep_keys_ms", "duration_ms", &Options::keep_keys_ms, 1000, 30LL * 24 * 3600 * 1000,
+     "how long an idempotency key is remembered"},
+};
+
+struct TextOption {
+  std::string_view name;
+  bool required;
+  std::string_view otherwise;
+  std::string_view help;
+};
+constexpr TextOption kTexts[] = {
+    {"database", true, "", "the database that connections log in to"},
+    {"shared", false, "auto",
+     "auto: statements whose text is independent of a session share connections; declared: only "
+     "named statements marked `-- shared`; off: none"},
+    {"isolation", false, "",
+     "isolation of transactions that name none: read_committed, repeatable_read, serializable"},
+    {"lost_commit", false, "unknown",
+     "unknown: a COMMIT whose answer was lost is answered `unknown`; ask: the server is asked"},
+    {"keys_schema", false, "public", "the schema that has the table headgate_idempotency"},
+};
+
+const IntOption* find(std::string_view name) {
+  for (const IntOption& o : kInts)
+    if (o.name == name) return &o;
+  return nullptr;
+}
+
+void read_int(Options& out, const IntOption& o, proto::Cursor value) {
+  const std::int64_t v = value.read_int();
+  if (value.ok() && v >= o.min && v <= o.max) {
+    out.*o.field = v;
+    return;
+  }
+  throw sdk::invalid("option `" + std::string(o.name) + "` must be an integer from " +
+                     std::to_string(o.min) + " to " + std::to_string(o.max));
+}
+
+void read_init(Options& out, proto::Cursor value) {
+  const std::uint32_t n = value.read_array();
+  for (std::uint32_t i = 0; i < n && value.ok(); ++i) out.init.emplace_back(value.read_str());
+  if (!value.ok()) throw sdk::invalid("option `init` must be a list of statements");
+}
+
+std::string text_of(std::string_view name, proto::Cursor value) {
+  const std::string_view v = value.read_str();
+  if (!value.ok() || v.find('\0') != std::string_view::npos)
+    throw sdk::invalid("option `" + std::string(name) + "` must be a string");
+  return std::string(v);
+}
+
+void read_text(Options& out, std::string_view name, proto::Cursor value) {
+  const std::string v = text_of(name, value);
+  const auto one_of = [&](std::initializer_list<std::string_view> words) {
+    for (const std::string_view w : words)
+      if (v == w) return;
+    std::string list;
+    for (const std::string_view w : words)
+      list += (list.empty() ? "\"" : ", \"") + std::string(w) + "\"";
+    throw sdk::invalid("option `" + std::string(name) + "` must be one of " + list);
+  };
+  if (name == "database") {
+    out.database = v;
+  } else if (name == "keys_schema") {
+    if (v.empty()) throw sdk::invalid("option `keys_schema` must name a schema");
+    out.keys_schema = v;
+  } else if (name == "isolation") {
+    if (!v.empty()) one_of({"read_committed", "repeatable_read", "serializable"});
+    out.isolation = v;
+  } else if (name == "lost_commit") {
+    one_of({"unknown", "ask"});
+    out.ask_lost_commit = v == "ask";
+  } else {
+    one_of({"auto", "declared", "off"});
+    out.sharing = v == "auto"       ? Sharing::automatic
+                  : v == "declared" ? Sharing::declared
+                                    : Sharing::off;
+  }
+}
+
+void option(proto::Writer& w, std::string_view name, std::string_view type, bool required,
+            std::string_view help) {
+  w.str(name);
+  w.map(7);
+  w.str("type");
+  w.str(type);
+  w.str("required");
+  w.boolean(required);
+  w.str("secret");
+  w.boolean(false);
+  w.str("help");
+  w.str(help);
+}
+
+void no_range(proto::Writer& w, std::string_view otherwise) {
+  w.str("default");
+  otherwise.empty() ? w.nil() : w.str(otherwise);
+  w.str("min");
+  w.nil();
+  w.str("max");
+  w.nil();
+}
+
+}  // namespace
+
+Options read_options(const hg_driver_config& config) {
+  Options out;
+  proto::Cursor c(sdk::bytes(config.options));
+  const std::uint32_t n = c.at_end() ? 0 : c.read_map();
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const std::string_view name = c.read_str();
+    const proto::Bytes raw = c.skip();
+    if (!c.ok()) throw sdk::invalid("the store's options are no map of names");
+    proto::Cursor value(raw);
+    if (value.peek() == proto::Type::nil) continue;
+    const bool text = std::any_of(std::begin(kTexts), std::end(kTexts),
+                                  [&](const TextOption& t) { return t.name == name; });
+    if (const IntOption* o = find(name))
+      read_int(out, *o, value);
+    else if (name == "init")
+      read_init(out, value);
+    else if (text)
+      read_text(out, name, value);
+    else
+      throw sdk::invalid("unknown option `" + std::string(name) + "`");
+  }
+  if (out.database.empty()) throw sdk::invalid("option `database` is missing");
+  return out;
+}
+
+void describe_options(proto::Writer& w) {
+  w.map(static_cast<std::uint32_t>(1 + std::size(kTexts) + std::size(kInts)));
+  for (const TextOption& t : kTexts) {
+    option(w, t.name, "str", t.required, t.help);
+    no_range(w, t.otherwise);
+  }
+  option(w, "init", "list", false, "statements for each new session, and again after a reset");
+  no_range(w, {});
+  const Options otherwise;
+  for (const IntOption& o : kInts) {
+    option(w, o.name, o.type, false, o.help);
+    w.str("default");
+    w.sint(otherwise.*o.field);
+    w.str("min");
+    w.sint(o.min);
+    w.str("max");
+    w.sint(o.max);
+  }
+}
+
+std::string_view isolation_sql(std::string_view level) {
+  if (level == "read_committed") return "READ COMMITTED";
+  if (level == "repeatable_read") return "REPEATABLE READ";
+  if (level == "serializable") return "SERIALIZABLE";
+  return {};
+}
+
+}  // namespace headgate::postgres
