@@ -40,11 +40,17 @@ constexpr VerbEntry kVerbs[] = {
     {"listen", "read", true},
 };
 
-constexpr std::string_view kCapabilities[] = {
-    "transactions", "savepoints",       "streams",   "copy",   "introspect",
-    "returning",    "explain",          "read_only", "cancel", "named_statements",
-    "recursive",    "transactional_ddl", "arrays",   "deferred_constraints", "strict_types",
-    "division_by_zero", "row_locks", "prepare", "pipeline", "server", "idempotency", "listen"};
+constexpr std::string_view kCapabilities[] = {"transactions", "savepoints",
+                                              "streams",      "copy",
+                                              "introspect",   "returning",
+                                              "explain",      "read_only",
+                                              "cancel",       "named_statements",
+                                              "recursive",    "transactional_ddl",
+                                              "arrays",       "deferred_constraints",
+                                              "strict_types", "division_by_zero",
+                                              "row_locks",    "prepare",
+                                              "pipeline",     "server",
+                                              "idempotency",  "listen"};
 
 struct LaneEntry {
   std::string_view name;

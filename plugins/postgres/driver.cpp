@@ -150,8 +150,8 @@ sdk::Route PostgresDriver::route_batch(const hg_call& call, const sdk::Touches& 
       hg_call inner = call;
       inner.verb = sdk::lend(verb);
       inner.body = sdk::lend(body);
-      const sdk::Route r = verb == "execute_many" ? route(inner, touches)
-                                                  : route_single(verb, body, inner, touches);
+      const sdk::Route r =
+          verb == "execute_many" ? route(inner, touches) : route_single(verb, body, inner, touches);
       all.idempotent = all.idempotent && r.idempotent;
       all.digest = (all.digest ^ r.digest) * 0x100000001b3ULL;
     } catch (sdk::Error& e) {
@@ -162,8 +162,7 @@ sdk::Route PostgresDriver::route_batch(const hg_call& call, const sdk::Touches& 
   return all;
 }
 
-std::unique_ptr<sdk::Connection> PostgresDriver::open(const hg_connect& connect,
-                                                      std::int32_t* fd) {
+std::unique_ptr<sdk::Connection> PostgresDriver::open(const hg_connect& connect, std::int32_t* fd) {
   *fd = -1;
   LoginSettings settings;
   if (connect.lane == kSharedLane) {

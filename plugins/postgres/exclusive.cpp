@@ -86,8 +86,7 @@ void ExclusiveConnection::message(const wire::Message& m) {
   }
   if (m.tag == wire::Tag::close_complete) return wire::read_empty(m);
   if (m.tag == wire::Tag::error_response) return failed(m);
-  if (m.tag == wire::Tag::ready_for_query)
-    return ready(wire::read_ready_for_query(m.payload));
+  if (m.tag == wire::Tag::ready_for_query) return ready(wire::read_ready_for_query(m.payload));
   Step& s = steps_.front();
   const wire::Tag t = m.tag;
   using T = wire::Tag;
@@ -137,8 +136,7 @@ void ExclusiveConnection::own_message(const wire::Message& m) {
   if (!own_row_.empty()) return;
   wire::DataRow row(m.payload);
   for (wire::DataRow::Value v; row.next(&v);)
-    own_row_.push_back(v.null ? std::nullopt
-                              : std::optional<std::string>(proto::text_of(v.bytes)));
+    own_row_.push_back(v.null ? std::nullopt : std::optional<std::string>(proto::text_of(v.bytes)));
 }
 
 void ExclusiveConnection::run_message(Step& s, const wire::Message& m) {

@@ -33,14 +33,25 @@ class ExclusiveConnection final : public PgConnection {
 
  private:
   enum class Verb : std::uint8_t {
-    none, ping, reset, single, many, batch, begin, commit, rollback, savepoint, copy_in, ask
+    none,
+    ping,
+    reset,
+    single,
+    many,
+    batch,
+    begin,
+    commit,
+    rollback,
+    savepoint,
+    copy_in,
+    ask
   };
   enum class Kind : std::uint8_t {
     command,  // a simple query of our own text
     prepare,
     lookup,
-    run,      // items [first, last) under one Sync
-    own,      // a simple query of ours whose first row is kept as text, in own_results_
+    run,  // items [first, last) under one Sync
+    own,  // a simple query of ours whose first row is kept as text, in own_results_
     sync,
     copy
   };
@@ -155,25 +166,25 @@ class ExclusiveConnection final : public PgConnection {
 
   // The session.
   wire::TransactionStatus status_ = wire::TransactionStatus::idle;
-  std::uint64_t timeout_ms_ = 0;        // statement_timeout as it is; kUnknownTimeout: ask anew
-  std::uint64_t timeout_before_ms_ = 0; // ... as it was before the transaction
+  std::uint64_t timeout_ms_ = 0;         // statement_timeout as it is; kUnknownTimeout: ask anew
+  std::uint64_t timeout_before_ms_ = 0;  // ... as it was before the transaction
   int dirt_ = 0;  // 0: clean; 1: functions ran; 2: statements that change a session
   std::uint32_t keyed_calls_ = 0;
 
   // The call under way.
-  std::mutex cancel_mutex_;             // held while a cancel is under way, and when a call begins
+  std::mutex cancel_mutex_;  // held while a cancel is under way, and when a call begins
   std::atomic<hg_op> op_{0};
   std::atomic<bool> cancelled_{false};
-  hg_op early_cancel_ = 0;              // under the mutex: a cancel that came before its call
+  hg_op early_cancel_ = 0;  // under the mutex: a cancel that came before its call
   bool replayed_ = false;
   const hg_call* call_ = nullptr;
   Verb verb_ = Verb::none;
   Phase phase_ = Phase::finished;
   Ring<Step> steps_;
   std::vector<Part> parts_;
-  std::uint32_t running_ = 0;     // the item whose messages come
-  std::uint32_t runs_done_ = 0;   // of that item
-  std::uint32_t next_item_ = 0;   // sequence: the one to run
+  std::uint32_t running_ = 0;    // the item whose messages come
+  std::uint32_t runs_done_ = 0;  // of that item
+  std::uint32_t next_item_ = 0;  // sequence: the one to run
   std::uint64_t patience_us_ = 0;
   std::uint64_t work_began_us_ = 0;
   const hg_host* sink_host_ = nullptr;  // where the call's reply is written

@@ -36,7 +36,8 @@ bool ExclusiveConnection::begin_op(hg_op op, const hg_call* call, Verb verb) {
   call_ = call;
   verb_ = verb;
   phase_ = Phase::finished;
-  again_ = keyed_ = savepoint_ = wrapped_ = stopped_ = sent_effect_ = not_replicated_ = aborted_commit_ = false;
+  again_ = keyed_ = savepoint_ = wrapped_ = stopped_ = sent_effect_ = not_replicated_ =
+      aborted_commit_ = false;
   replies_full_ = give_receipt_ = false;
   atomic_ = true;
   in_lease_ = call != nullptr && call->lease != 0;
@@ -133,8 +134,9 @@ void ExclusiveConnection::start_transaction_verb(std::string_view verb, proto::B
   phase_ = Phase::close;
   const std::string name = quoted(f.str("name"));
   if (verb == "rollback_to") timeout_ms_ = kUnknownTimeout;
-  command((verb == "savepoint" ? "SAVEPOINT " : verb == "release" ? "RELEASE SAVEPOINT "
-                                                                  : "ROLLBACK TO SAVEPOINT ") +
+  command((verb == "savepoint" ? "SAVEPOINT "
+           : verb == "release" ? "RELEASE SAVEPOINT "
+                               : "ROLLBACK TO SAVEPOINT ") +
           name);
 }
 
@@ -193,8 +195,10 @@ void ExclusiveConnection::advance() {
     next();
   } catch (const sdk::Error& e) {
     if (!call_error_) call_error_ = e;
-    if (steps_.empty()) roll_back_and_finish();
-    else phase_ = Phase::close;
+    if (steps_.empty())
+      roll_back_and_finish();
+    else
+      phase_ = Phase::close;
   }
 }
 

@@ -16,8 +16,7 @@ std::string column_list(const sdk::Fields& f) {
   std::string out;
   proto::Cursor c = f.at("columns");
   const std::uint32_t n = c.read_array();
-  for (std::uint32_t i = 0; i < n && c.ok(); ++i)
-    out += (i > 0 ? ", " : "") + quoted(c.read_str());
+  for (std::uint32_t i = 0; i < n && c.ok(); ++i) out += (i > 0 ? ", " : "") + quoted(c.read_str());
   if (!c.ok() || n == 0) throw f.wrong("columns", "a list of names");
   return out;
 }

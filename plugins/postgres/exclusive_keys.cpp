@@ -104,8 +104,9 @@ void ExclusiveConnection::start_ask() {
                     wire::load64(r.data() + 8) == session_.system->system &&
                     wire::load32(r.data() + 16) == session_.system->timeline;
   if (!same)
-    throw sdk::Error(sdk::Code::unavailable, sdk::Outcome::unknown,
-                     "the answer to COMMIT was lost, and this server cannot tell what became of it");
+    throw sdk::Error(
+        sdk::Code::unavailable, sdk::Outcome::unknown,
+        "the answer to COMMIT was lost, and this server cannot tell what became of it");
   receipt_.assign(r.begin(), r.end());
   own("SELECT pg_catalog.pg_xact_status('" + std::to_string(wire::load64(r.data())) + "'::xid8)");
 }

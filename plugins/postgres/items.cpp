@@ -7,8 +7,8 @@ namespace headgate::postgres {
 namespace {
 
 // The relation that $1 (and the schema $2) names; an error 42P01 when there is none.
-#define HG_RELATION                                                                     \
-  "(CASE WHEN $2::text IS NULL THEN quote_ident($1) ELSE quote_ident($2) || '.' || "    \
+#define HG_RELATION                                                                  \
+  "(CASE WHEN $2::text IS NULL THEN quote_ident($1) ELSE quote_ident($2) || '.' || " \
   "quote_ident($1) END)::pg_catalog.regclass"
 
 constexpr std::string_view kTables =
@@ -41,8 +41,8 @@ constexpr std::string_view kIndexes =
     "SELECT r.relname::text AS name, i.indisunique AS \"unique\", ARRAY(SELECT "
     "pg_catalog.pg_get_indexdef(i.indexrelid, k, true) FROM generate_series(1, i.indnkeyatts) k "
     "ORDER BY k) AS columns, pg_catalog.pg_get_expr(i.indpred, i.indrelid) AS \"where\" FROM "
-    "pg_catalog.pg_index i JOIN pg_catalog.pg_class r ON r.oid = i.indexrelid WHERE i.indrelid = "
-    HG_RELATION " ORDER BY 1";
+    "pg_catalog.pg_index i JOIN pg_catalog.pg_class r ON r.oid = i.indexrelid WHERE i.indrelid "
+    "= " HG_RELATION " ORDER BY 1";
 
 #undef HG_RELATION
 
@@ -100,8 +100,8 @@ Item read_run(PostgresDriver& driver, proto::Bytes body, const hg_call& call,
 
 // Our own query with one or two texts.
 Item catalogue_query(PostgresDriver& driver, std::string_view sql,
-                     std::optional<std::string_view> first,
-                     std::optional<std::string_view> second, std::uint32_t n) {
+                     std::optional<std::string_view> first, std::optional<std::string_view> second,
+                     std::uint32_t n) {
   Item out;
   out.statement = driver.statements().find(sql, false);
   out.idempotent = true;
@@ -157,8 +157,8 @@ Item read_explain(PostgresDriver& driver, proto::Bytes body, const hg_call& call
 }  // namespace
 
 bool is_single(std::string_view verb) {
-  for (const std::string_view v : {"query", "execute", "run", "copy_out", "explain", "tables",
-                                   "columns", "keys", "indexes"})
+  for (const std::string_view v :
+       {"query", "execute", "run", "copy_out", "explain", "tables", "columns", "keys", "indexes"})
     if (verb == v) return true;
   return false;
 }

@@ -15,12 +15,12 @@ class PostgresDriver;
 
 struct Item {
   StatementPtr statement;
-  proto::Bytes params{};           // a msgpack list or map, or empty; lent by the body, or `own`
-  std::vector<std::uint8_t> own;   // parameters made here
-  bool idempotent = false;         // by its nature
-  bool declared_shared = false;    // a named statement marked `-- shared`
-  bool declared_read = false;      // a named statement that says `-- access: read`
-  bool plan = false;               // the answer is {plan: the one value}
+  proto::Bytes params{};          // a msgpack list or map, or empty; lent by the body, or `own`
+  std::vector<std::uint8_t> own;  // parameters made here
+  bool idempotent = false;        // by its nature
+  bool declared_shared = false;   // a named statement marked `-- shared`
+  bool declared_read = false;     // a named statement that says `-- access: read`
+  bool plan = false;              // the answer is {plan: the one value}
 };
 
 // Verbs that are one statement.

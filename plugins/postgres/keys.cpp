@@ -24,8 +24,8 @@ std::string bytea(proto::Bytes b) { return "'\\x" + hex(b) + "'::bytea"; }
 std::string table(const Options& o) { return quoted(o.keys_schema) + ".headgate_idempotency"; }
 
 std::string row(const hg_call& call) {
-  return "service = convert_from(" + bytea(sdk::bytes(call.service)) + ", 'UTF8') AND key = " +
-         bytea(sdk::bytes(call.key));
+  return "service = convert_from(" + bytea(sdk::bytes(call.service)) +
+         ", 'UTF8') AND key = " + bytea(sdk::bytes(call.key));
 }
 
 }  // namespace

@@ -1,8 +1,8 @@
 // keys: the record of idempotency keys, in the store and in the transaction of the effect.
 //
-// Table headgate_idempotency, one row a (service, key): the hash of the request, and how it ended. A
-// call that failed leaves no row, so it may be repeated. Everything of a caller's enters these texts
-// as hexadecimal digits, so that nothing of it can be read as SQL. Threads: pure functions.
+// Table headgate_idempotency, one row a (service, key): the hash of the request, and how it ended.
+// A call that failed leaves no row, so it may be repeated. Everything of a caller's enters these
+// texts as hexadecimal digits, so that nothing of it can be read as SQL. Threads: pure functions.
 #pragma once
 #include <optional>
 #include <string>

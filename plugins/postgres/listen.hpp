@@ -1,11 +1,13 @@
 // ListenConnection: NOTIFY for many subscribers on one session.
 //
 // A subscriber is a stream that does not end: {columns: channel, payload, pid; rows}. A channel is
-// listened to once, however many subscribe to it. While nothing comes an empty part leaves every few
-// seconds, which shows the caller that the store is there. What a subscriber without credit misses is
-// kept, up to kBacklogMax; one that is slower is ended with an error, never left with a gap.
+// listened to once, however many subscribe to it. While nothing comes an empty part leaves every
+// few seconds, which shows the caller that the store is there. What a subscriber without credit
+// misses is kept, up to kBacklogMax; one that is slower is ended with an error, never left with a
+// gap.
 //
-// Owner:   the host. Threads: the loop's; cancel() from the cancel thread. mutex_ guards subscribers_.
+// Owner:   the host. Threads: the loop's; cancel() from the cancel thread. mutex_ guards
+// subscribers_.
 #pragma once
 #include <deque>
 #include <map>
@@ -16,8 +18,8 @@
 
 namespace headgate::postgres {
 
-inline constexpr std::size_t kChannelsMax = 64;     // of one subscriber
-inline constexpr std::size_t kBacklogMax = 1024;    // notifications kept for one that is slow
+inline constexpr std::size_t kChannelsMax = 64;   // of one subscriber
+inline constexpr std::size_t kBacklogMax = 1024;  // notifications kept for one that is slow
 inline constexpr std::uint64_t kKeepaliveUs = 4'000'000;
 
 // The channels of a body, checked.

@@ -28,8 +28,8 @@ void forget_environment() {
     for (PQconninfoOption* o = all; o != nullptr && o->keyword != nullptr; ++o)
       if (o->envvar != nullptr) unsetenv(o->envvar);
     if (all != nullptr) PQconninfoFree(all);
-    for (const char* name : {"PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGREQUIRESSL",
-                             "PGGEQO", "PGTZ", "PGDATESTYLE"})
+    for (const char* name : {"PGSERVICE", "PGSERVICEFILE", "PGSYSCONFDIR", "PGREQUIRESSL", "PGGEQO",
+                             "PGTZ", "PGDATESTYLE"})
       unsetenv(name);
   });
 }
@@ -81,9 +81,9 @@ void add_endpoint(Parameters& p, std::string_view endpoint, const std::string& s
       host = endpoint.substr(0, colon);
       port = endpoint.substr(colon + 1);
     }
-  } else if (const std::size_t colon = endpoint.rfind(':'); colon != std::string_view::npos &&
-                                                            endpoint.find(']', colon) ==
-                                                                std::string_view::npos) {
+  } else if (const std::size_t colon = endpoint.rfind(':');
+             colon != std::string_view::npos &&
+             endpoint.find(']', colon) == std::string_view::npos) {
     host = endpoint.substr(0, colon);
     port = endpoint.substr(colon + 1);
   }
@@ -102,8 +102,8 @@ std::string add_tls(Parameters& p, proto::Bytes tls, bool unix_socket) {
     p.add("sslmode", "disable");
     return {};
   }
-  const sdk::Fields f(
-      "tls", tls, {"mode", "ca_file", "cert_file", "key_file", "min_version", "server_name"});
+  const sdk::Fields f("tls", tls,
+                      {"mode", "ca_file", "cert_file", "key_file", "min_version", "server_name"});
   const std::string mode(f.opt_str("mode").value_or("verify-full"));
   if (mode == "off") {
     p.add("sslmode", "disable");
@@ -124,11 +124,12 @@ std::string add_tls(Parameters& p, proto::Bytes tls, bool unix_socket) {
 
 std::string session_options(const hg_connect& connect, const Options& options,
                             const LoginSettings& settings) {
-  std::string out = "-c standard_conforming_strings=on -c client_min_messages=warning"
-                    " -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex"
-                    " -c extra_float_digits=1 -c statement_timeout=" +
-                    std::to_string(settings.statement_timeout_ms) +
-                    " -c lock_timeout=" + std::to_string(settings.lock_timeout_ms);
+  std::string out =
+      "-c standard_conforming_strings=on -c client_min_messages=warning"
+      " -c datestyle=ISO -c intervalstyle=postgres -c bytea_output=hex"
+      " -c extra_float_digits=1 -c statement_timeout=" +
+      std::to_string(settings.statement_timeout_ms) +
+      " -c lock_timeout=" + std::to_string(settings.lock_timeout_ms);
   if (connect.access == HG_ACCESS_READ) out += " -c default_transaction_read_only=on";
   std::string level(isolation_sql(options.isolation));
   for (std::size_t i = level.find(' '); i != std::string::npos; i = level.find(' ', i + 2))
@@ -161,7 +162,8 @@ class Login {
   void connect(Parameters& p) {
     conn_.reset(p.start());
     if (conn_ == nullptr || PQstatus(conn_.get()) == CONNECTION_BAD) throw refused(why());
-    PQsetNoticeProcessor(conn_.get(), [](void*, const char*) {}, nullptr);
+    PQsetNoticeProcessor(
+        conn_.get(), [](void*, const char*) {}, nullptr);
     for (PostgresPollingStatusType s = PGRES_POLLING_WRITING; s != PGRES_POLLING_OK;
          s = PQconnectPoll(conn_.get())) {
       if (s == PGRES_POLLING_FAILED) throw failed();
@@ -210,8 +212,8 @@ class Login {
     for (;;) {
       const std::uint64_t now = host_->now_us(host_);
       if (now >= connect_.deadline_us) throw refused("no answer within the time for a login");
-      const std::uint64_t ms = std::min<std::uint64_t>((connect_.deadline_us - now) / 1000 + 1,
-                                                       60'000);
+      const std::uint64_t ms =
+          std::min<std::uint64_t>((connect_.deadline_us - now) / 1000 + 1, 60'000);
       const int n = ::poll(&p, 1, static_cast<int>(ms));
       if (n > 0) return;
       if (n < 0 && errno != EINTR) throw refused(std::strerror(errno));
@@ -327,10 +329,9 @@ Session log_in(const hg_host* host, const hg_connect& connect, const Options& op
   Session out;
   if ((connect.flags & HG_CONNECT_INSPECT) != 0) out.warning = inspect(login, connect);
   if (settings.ask_system) {
-    out.system = SystemId{
-        number(login.exec("SELECT system_identifier FROM pg_control_system()")),
-        static_cast<std::uint32_t>(
-            number(login.exec("SELECT timeline_id FROM pg_control_checkpoint()")))};
+    out.system = SystemId{number(login.exec("SELECT system_identifier FROM pg_control_system()")),
+                          static_cast<std::uint32_t>(number(
+                              login.exec("SELECT timeline_id FROM pg_control_checkpoint()")))};
   }
   out.fd = PQsocket(login.raw());
   out.ssl = PQsslStruct(login.raw(), "OpenSSL");
@@ -338,8 +339,8 @@ Session log_in(const hg_host* host, const hg_connect& connect, const Options& op
   out.cancel.reset(PQgetCancel(login.raw()));
   PQsetnonblocking(login.raw(), 1);
   out.libpq = login.take();
-  if (out.cancel == nullptr) throw sdk::Error(sdk::Code::internal, sdk::Outcome::not_sent,
-                                              "libpq gave no cancel key");
+  if (out.cancel == nullptr)
+    throw sdk::Error(sdk::Code::internal, sdk::Outcome::not_sent, "libpq gave no cancel key");
   return out;
 }
 

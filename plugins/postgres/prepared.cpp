@@ -20,8 +20,7 @@ std::string place(std::string_view where, std::size_t i) {
   return std::string(where) + "parameter " + std::to_string(i + 1);
 }
 
-void bind_list(wire::BindWriter& bind, const Prepared& p, proto::Cursor c,
-               std::string_view where) {
+void bind_list(wire::BindWriter& bind, const Prepared& p, proto::Cursor c, std::string_view where) {
   for (std::size_t i = 0; i < p.types.size(); ++i) {
     const proto::Type t = c.peek();
     // The words for a fault are made only when there is one.
@@ -66,8 +65,7 @@ class NamedValues {
       if (name == wanted) return c;
       c.skip();
     }
-    throw sdk::invalid(std::string(where_) + "parameter `:" + std::string(wanted) +
-                       "` is missing");
+    throw sdk::invalid(std::string(where_) + "parameter `:" + std::string(wanted) + "` is missing");
   }
 
  private:
@@ -98,8 +96,7 @@ Prepared* PreparedCache::find(std::uint64_t key, std::string_view source) {
   return it->second.get();
 }
 
-Prepared& PreparedCache::add(StatementPtr statement, wire::OutBuffer& out,
-                             std::uint32_t* closed) {
+Prepared& PreparedCache::add(StatementPtr statement, wire::OutBuffer& out, std::uint32_t* closed) {
   *closed = 0;
   if (entries_.size() >= max_) {
     // An eighth at once, so that the search for the oldest is rare.
@@ -198,8 +195,8 @@ bool PreparedCache::settle(Prepared& p, wire::TypeCatalog& types) {
   if (!p.row_description.empty())
     for (const wire::Oid oid : wire::ResultPlan::types_in(p.row_description))
       p.row_types.push_back(types.type(oid));
-  p.plan = p.row_description.empty() ? wire::ResultPlan()
-                                     : wire::ResultPlan(p.row_description, types);
+  p.plan =
+      p.row_description.empty() ? wire::ResultPlan() : wire::ResultPlan(p.row_description, types);
   if (p.statement->named && p.types.size() != p.statement->names.size())
     throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected,
                      "the statement mixes `:name` with other parameters");

@@ -27,7 +27,7 @@ struct Prepared {
   std::uint32_t generation = 0;  // grows when it is prepared again
   std::uint32_t users = 0;       // exchanges in flight that point here
   std::uint64_t used = 0;
-  std::vector<wire::TypePtr> types;  // of the parameters
+  std::vector<wire::TypePtr> types;      // of the parameters
   std::vector<wire::TypePtr> row_types;  // of the columns
   wire::ResultPlan plan;
   // While it is being described.

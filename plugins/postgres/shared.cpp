@@ -93,16 +93,26 @@ void SharedConnection::send(const hg_call& call, Prepared& p, proto::Bytes param
     return prepare(call, p, true);
   }
   wire::sync(out_);
-  ask({.kind = Kind::run, .again = again, .call = &call, .op = call.op, .prepared = &p,
-       .generation = p.generation, .begins_at = at});
+  ask({.kind = Kind::run,
+       .again = again,
+       .call = &call,
+       .op = call.op,
+       .prepared = &p,
+       .generation = p.generation,
+       .begins_at = at});
 }
 
 void SharedConnection::prepare(const hg_call& call, Prepared& p, bool again) {
   const std::uint64_t at = queued();
   PreparedCache::write_prepare(out_, p);
   wire::sync(out_);
-  ask({.kind = Kind::prepare, .again = again, .call = &call, .op = call.op, .prepared = &p,
-       .generation = p.generation, .begins_at = at});
+  ask({.kind = Kind::prepare,
+       .again = again,
+       .call = &call,
+       .op = call.op,
+       .prepared = &p,
+       .generation = p.generation,
+       .begins_at = at});
 }
 
 void SharedConnection::ask(Asked a) {

@@ -22,7 +22,7 @@
 
 namespace headgate::postgres {
 
-inline constexpr std::size_t kStatementsMax = 4096;      // texts remembered by a store
+inline constexpr std::size_t kStatementsMax = 4096;  // texts remembered by a store
 inline constexpr std::size_t kStatementBytesMax = 1u << 20;
 
 struct Statement {
@@ -33,14 +33,14 @@ struct Statement {
   std::vector<std::string> names;
   std::uint32_t places = 0;
   bool named = false;
-  bool plain = false;  // its text shows nothing of a session
-  bool quiet = false;  // plain, and calls nothing that could reach into the session unseen
-  bool returns_reads = false;  // begins with SELECT, VALUES or TABLE: no count of affected rows
+  bool plain = false;           // its text shows nothing of a session
+  bool quiet = false;           // plain, and calls nothing that could reach into the session unseen
+  bool returns_reads = false;   // begins with SELECT, VALUES or TABLE: no count of affected rows
   bool changes_schema = false;  // DDL and what may hide it: plans made before may be wrong
-  std::uint64_t key = 0;       // what connections find it by
+  std::uint64_t key = 0;        // what connections find it by
   std::uint64_t digest = 0;
-  std::string refusal;             // why it is never sent; empty: it may be
-  std::array<char, 20> name{};     // of the prepared statement on every connection
+  std::string refusal;          // why it is never sent; empty: it may be
+  std::array<char, 20> name{};  // of the prepared statement on every connection
 
   [[nodiscard]] bool is_slow() const { return slow_.load(std::memory_order_relaxed); }
   void set_slow() const;

@@ -22,11 +22,11 @@ struct Scan {
   std::vector<std::string> names;  // of named places: what $1, $2, ... are called
   std::uint32_t places = 0;        // how many parameters it takes
   Places style = Places::none;
-  bool empty = true;        // no statement at all
-  bool second = false;      // something follows the first statement's semicolon
-  bool session = false;     // names what is bound to a session: its fate must not be shared
+  bool empty = true;              // no statement at all
+  bool second = false;            // something follows the first statement's semicolon
+  bool session = false;           // names what is bound to a session: its fate must not be shared
   bool sets_transaction = false;  // SET TRANSACTION, SET transaction_read_only, ...
-  bool calls = false;       // calls a function that is not known to leave the session alone
+  bool calls = false;             // calls a function that is not known to leave the session alone
 };
 
 // `named`: the caller gave a map.

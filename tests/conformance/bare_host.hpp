@@ -56,8 +56,8 @@ struct BareConnection {
   bool event = false, leased = false, broken = false, needs_reset = false;
   std::uint32_t inflight = 0, max_inflight = 1, max_batch = 1;
   std::uint32_t cancelling = 0;  // cancels under way: nothing new begins meanwhile
-  std::deque<Op*> queue;      // of a blocking lane's worker
-  std::function<void()> job;  // reset or ping, run by the worker alone
+  std::deque<Op*> queue;         // of a blocking lane's worker
+  std::function<void()> job;     // reset or ping, run by the worker alone
   bool stop = false;
   std::thread worker;
   // event lanes

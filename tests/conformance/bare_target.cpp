@@ -244,8 +244,8 @@ class BareRunning : public Running {
     BareConnection* c = op_->connection;
     lease(c, e);
     const hg_error error = e.error;
-    const bool again = !e.ok && !cancelled_ && options_.tx == 0 && parts == 0 &&
-                       BareHost::now_us() < deadline_;
+    const bool again =
+        !e.ok && !cancelled_ && options_.tx == 0 && parts == 0 && BareHost::now_us() < deadline_;
     if (again && error.retry == HG_RETRY_REROUTE && hops_ < 5) {
       ++hops_;
       target_.host_->end(op_);

@@ -244,9 +244,9 @@ BARE_CASE(open_close, "life.open_close_many", "", V("ping"), V()) {
   // A few may come and go with a checkpoint or a temporary file; a leak is one a connection.
   expect(descriptors() <= fds + 8,
          "descriptors grew from " + std::to_string(fds) + " to " + std::to_string(descriptors()));
-  expect(resident_kb() < kb + 16'384,
-         "memory grew by " + std::to_string(resident_kb() - kb) + " kB in " + std::to_string(rounds) +
-             " connections a lane");
+  expect(resident_kb() < kb + 16'384, "memory grew by " + std::to_string(resident_kb() - kb) +
+                                          " kB in " + std::to_string(rounds) +
+                                          " connections a lane");
 }
 
 BARE_CASE(two_stores, "life.two_stores", "", V("ping"), V()) {

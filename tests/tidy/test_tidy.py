@@ -28,6 +28,7 @@ ALLOWED = {
     "daemon/admin": ["daemon/core", "daemon/access"],
     "plugins/sdk": [],
     "plugins/sqlite": ["plugins/sdk"],
+    "plugins/postgres": ["plugins/sdk"],
     "client/cpp": [],
     "client/cli": ["client/cpp"],
 }
