@@ -58,6 +58,7 @@ void ExclusiveConnection::finish() {
   // What we told the server is what went wrong, not its echo of it.
   if (copy_error_) call_error_ = copy_error_;
   explain_key_error();
+  if (aborted_commit_) timeout_ms_ = timeout_before_ms_;  // it was undone with the rest
   if (!call_error_ && aborted_commit_) {
     call_error_.emplace(sdk::Code::transaction_aborted, sdk::Outcome::rolled_back,
                         "the transaction had failed: the server rolled it back");
@@ -69,6 +70,14 @@ void ExclusiveConnection::finish() {
 }
 
 void ExclusiveConnection::complete(const sdk::Error* error) {
+  // Of independent items some are in the store for good, whatever became of the last one.
+  if (error != nullptr && verb_ == Verb::batch && !atomic_ && sent_effect_ && !in_lease_ &&
+      error->outcome != sdk::Outcome::applied) {
+    call_error_ = *error;
+    call_error_->outcome = sdk::Outcome::unknown;
+    call_error_->retry = HG_RETRY_NEVER;
+    error = &*call_error_;
+  }
   sdk::Done done;
   const hg_op op = op_;
   if (dead()) {

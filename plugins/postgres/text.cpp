@@ -330,6 +330,7 @@ bool shareable_first(std::string_view first) {
 }
 
 std::uint64_t digest(std::string_view s) {
+  while (!s.empty() && (is_space(s.back()) || s.back() == ';')) s.remove_suffix(1);
   std::uint64_t h = 0xcbf29ce484222325ULL;
   const auto put = [&h](char c) { h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; };
   char before = ' ';
