@@ -60,8 +60,10 @@ int main(int argc, char** argv) {
   app.add_option("--plugin-dir", plugin_dir, "where plugins are, in place of daemon.plugin_dir");
   app.add_option("--set", options.overrides,
                  "one setting over the files, as in daemon.log_level=debug; may be repeated");
-  app.add_flag("--check", only_check, "read the configuration, print its faults, do not start");
-  app.add_flag("--connect", task.connect, "with --check: log in to every store, too");
+  auto* check_flag =
+      app.add_flag("--check", only_check, "read the configuration, print its faults, do not start");
+  app.add_flag("--connect", task.connect, "with --check: log in to every store, too")
+      ->needs(check_flag);
   app.add_option("--store-init", task.store_init,
                  "print the statements that this store needs, do not start");
   app.set_version_flag("--version", std::string("headgated ") + HEADGATE_VERSION);

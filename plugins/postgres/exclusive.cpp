@@ -264,6 +264,8 @@ void ExclusiveConnection::ready(wire::TransactionStatus status) {
         return die("the server was ready without having completed a statement");
       if (error && running_ < s.last)
         parts_[running_].error = std::move(error);
+      else if (error && verb_ == Verb::batch && !atomic_ && s.last > s.first)
+        parts_[s.last - 1].error = std::move(error);  // its own commit failed
       else if (error && !call_error_)
         call_error_ = std::move(error);
       row_seen_ = false;

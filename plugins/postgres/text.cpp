@@ -28,162 +28,22 @@ constexpr std::string_view kSessionWords[] = {"currval",
                                               "temporary"};
 
 // What may stand before a bracket and is no function, and functions that only compute.
-constexpr std::string_view kHarmless[] = {"abs",
-                                          "all",
-                                          "and",
-                                          "any",
-                                          "array",
-                                          "array_agg",
-                                          "array_length",
-                                          "as",
-                                          "avg",
-                                          "between",
-                                          "bigint",
-                                          "bit",
-                                          "bool_and",
-                                          "bool_or",
-                                          "by",
-                                          "case",
-                                          "cast",
-                                          "ceil",
-                                          "char",
-                                          "char_length",
-                                          "character",
-                                          "check",
-                                          "coalesce",
-                                          "concat",
-                                          "concat_ws",
-                                          "conflict",
-                                          "count",
-                                          "cube",
-                                          "current_timestamp",
-                                          "date_part",
-                                          "date_trunc",
-                                          "decimal",
-                                          "decode",
-                                          "default",
-                                          "dense_rank",
-                                          "distinct",
-                                          "else",
-                                          "encode",
-                                          "except",
-                                          "exists",
-                                          "exp",
-                                          "extract",
-                                          "filter",
-                                          "first_value",
-                                          "float",
-                                          "floor",
-                                          "for",
-                                          "format",
-                                          "from",
-                                          "generate_series",
-                                          "greatest",
-                                          "grouping",
-                                          "having",
-                                          "ilike",
-                                          "in",
-                                          "initcap",
-                                          "intersect",
-                                          "interval",
-                                          "is",
-                                          "join",
-                                          "json_agg",
-                                          "json_build_array",
-                                          "json_build_object",
-                                          "jsonb_agg",
-                                          "jsonb_build_array",
-                                          "jsonb_build_object",
-                                          "jsonb_set",
-                                          "key",
-                                          "lag",
-                                          "last_value",
-                                          "lateral",
-                                          "lead",
-                                          "least",
-                                          "left",
-                                          "length",
-                                          "like",
-                                          "limit",
-                                          "ln",
-                                          "log",
-                                          "lower",
-                                          "lpad",
-                                          "ltrim",
-                                          "materialized",
-                                          "max",
-                                          "md5",
-                                          "min",
-                                          "mod",
-                                          "not",
-                                          "now",
-                                          "nth_value",
-                                          "nullif",
-                                          "numeric",
-                                          "of",
-                                          "offset",
-                                          "on",
-                                          "or",
-                                          "over",
-                                          "overlay",
-                                          "partition",
-                                          "position",
-                                          "power",
-                                          "random",
-                                          "rank",
-                                          "recursive",
-                                          "regexp_replace",
-                                          "repeat",
-                                          "replace",
-                                          "returning",
-                                          "reverse",
-                                          "right",
-                                          "rollup",
-                                          "round",
-                                          "row",
-                                          "row_number",
-                                          "row_to_json",
-                                          "rows",
-                                          "rpad",
-                                          "rtrim",
-                                          "select",
-                                          "set",
-                                          "sets",
-                                          "sign",
-                                          "some",
-                                          "split_part",
-                                          "sqrt",
-                                          "stddev",
-                                          "string_agg",
-                                          "strpos",
-                                          "substr",
-                                          "substring",
-                                          "sum",
-                                          "then",
-                                          "time",
-                                          "timestamp",
-                                          "timestamptz",
-                                          "to_char",
-                                          "to_date",
-                                          "to_json",
-                                          "to_jsonb",
-                                          "to_number",
-                                          "to_timestamp",
-                                          "trim",
-                                          "trunc",
-                                          "union",
-                                          "unnest",
-                                          "upper",
-                                          "using",
-                                          "values",
-                                          "varchar",
-                                          "variance",
-                                          "varying",
-                                          "when",
-                                          "where",
-                                          "width_bucket",
-                                          "with",
-                                          "within"};
+constexpr std::string_view kHarmless =
+    " abs all and any array array_agg array_length as avg between bigint bit bool_and "
+    "bool_or by case cast ceil char char_length character check coalesce concat "
+    "concat_ws conflict count cube current_timestamp date_part date_trunc decimal decode "
+    "default dense_rank distinct else encode except exists exp extract filter "
+    "first_value float floor for format from generate_series greatest grouping having "
+    "ilike in initcap intersect interval is join json_agg json_build_array "
+    "json_build_object jsonb_agg jsonb_build_array jsonb_build_object jsonb_set key lag "
+    "last_value lateral lead least left length like limit ln log lower lpad ltrim "
+    "materialized max md5 min mod not now nth_value nullif numeric of offset on or over "
+    "overlay partition position power random rank recursive regexp_replace repeat "
+    "replace returning reverse right rollup round row row_number row_to_json rows rpad "
+    "rtrim select set sets sign some split_part sqrt stddev string_agg strpos substr "
+    "substring sum then time timestamp timestamptz to_char to_date to_json to_jsonb "
+    "to_number to_timestamp trim trunc union unnest upper using values varchar variance "
+    "varying when where width_bucket with within ";
 
 bool is_start(char c) {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_' ||
@@ -211,7 +71,7 @@ bool names_session(std::string_view word) {
 }
 
 bool harmless(std::string_view word) {
-  return std::binary_search(std::begin(kHarmless), std::end(kHarmless), word);
+  return kHarmless.find(" " + std::string(word) + " ") != std::string_view::npos;
 }
 
 class Scanner {
@@ -470,6 +330,7 @@ bool shareable_first(std::string_view first) {
 }
 
 std::uint64_t digest(std::string_view s) {
+  while (!s.empty() && (is_space(s.back()) || s.back() == ';')) s.remove_suffix(1);
   std::uint64_t h = 0xcbf29ce484222325ULL;
   const auto put = [&h](char c) { h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; };
   char before = ' ';

@@ -20,17 +20,19 @@ UNAVAILABLE, ABORTED = 17, 15
 COMMIT = b"COMMIT\0"
 
 
-def execute(client, text, *params, seconds=30, **options):
+def execute(client, text, *params, seconds=40, **options):
+    options.setdefault("timeout_ms", 30_000)
     return client.call("pg", "execute", {"sql": text, "params": list(params)}, seconds, **options)
 
 
-def query(client, text, *params, seconds=30, **options):
+def query(client, text, *params, seconds=40, **options):
+    options.setdefault("timeout_ms", 30_000)
     return client.call("pg", "query", {"sql": text, "params": list(params)}, seconds, **options)
 
 
 def begin(client, **body):
-    id = client.request("pg", "begin", body)
-    reply = client.receive()
+    id = client.request("pg", "begin", body, timeout_ms=30_000)
+    reply = client.receive(40)
     assert reply[3] == OK, reply
     return id
 
@@ -475,9 +477,10 @@ def test_a_storm_of_deadlocks_ends_and_loses_nothing(gw, pg, table):
 def test_a_synchronous_standby_that_is_gone_while_commit_waits(start, own_pg):
     pg = own_pg()
     pg.sql("CREATE TABLE t (id bigint PRIMARY KEY, who text); ALTER TABLE t OWNER TO app")
-    pg.set(synchronous_standby_names="nobody")
     gw = start(stores=store(pg), grants=grant())
     c = gw.client()
+    assert query(c, "SELECT 1")[3] == OK
+    pg.set(synchronous_standby_names="nobody")
     reply = execute(c, "INSERT INTO t VALUES (1, 'x')", timeout_ms=1000)
     if reply[3] == OK:
         assert reply[4].get("replicated") is False, reply

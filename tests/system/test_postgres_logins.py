@@ -14,7 +14,9 @@ UNAVAILABLE = 17
 
 
 def rows(client, text, *params, name="pg", **options):
-    return client.ok(name, "query", {"sql": text, "params": list(params)}, **options)["rows"]
+    options.setdefault("timeout_ms", 30_000)
+    return client.ok(name, "query", {"sql": text, "params": list(params)}, seconds=40,
+                     **options)["rows"]
 
 
 def who(client, name="pg"):
@@ -58,7 +60,7 @@ class Load(threading.Thread):
     def run(self):
         while not self.stopping:
             reply = self.client.call(self.store_name, self.verb,
-                                     {"sql": self.text, "params": []}, 30)
+                                     {"sql": self.text, "params": []}, 40, timeout_ms=30_000)
             self.done += 1
             if reply[3] != OK:
                 self.bad.append(reply)

@@ -113,8 +113,11 @@ void write_range(proto::Writer& w, const Type& type, Bytes v) {
   bound("lower", kRangeNoLower);
   bound("upper", kRangeNoUpper);
   w.str("bounds");
+  // What has no bound does not include it, whatever the flags say.
+  const bool lower_in = (flags & (kRangeLowerIn | kRangeNoLower)) == kRangeLowerIn;
+  const bool upper_in = (flags & (kRangeUpperIn | kRangeNoUpper)) == kRangeUpperIn;
   static constexpr std::string_view kBounds[] = {"()", "[)", "(]", "[]"};
-  w.str(empty ? std::string_view("empty") : kBounds[flags >> 1 & 3]);
+  w.str(empty ? std::string_view("empty") : kBounds[(lower_in ? 1 : 0) + (upper_in ? 2 : 0)]);
   in.done();
 }
 

@@ -124,7 +124,9 @@ void write_timetz(proto::Writer& w, Bytes v) {
 void write_timestamp(proto::Writer& w, Bytes v) {
   const auto micros = static_cast<std::int64_t>(fixed64(v, "timestamp"));
   if (micros == kMax || micros == kMin) return proto::write(w, proto::LocalTimestamp{micros});
-  if (micros >= kMax - kEpochMicros) malformed("timestamp");
+  // PostgreSQL's last thirty years have no number of microseconds since 1970.
+  if (micros >= kMax - kEpochMicros)
+    unrepresentable("holds a timestamp after the year 294246", "22008");
   proto::write(w, proto::LocalTimestamp{micros + kEpochMicros});
 }
 

@@ -12,8 +12,8 @@
 //                    server writes it
 //
 // A value that cannot be carried unchanged is refused (Unrepresentable): text that is not UTF-8, an
-// array whose lower bounds are not 1, an infinite interval. A value that is no value of its type is
-// a ProtocolFault.
+// array whose lower bounds are not 1, an infinite interval, a timestamp without zone after 294246.
+// A value that is no value of its type is a ProtocolFault.
 //
 // Threads: a plan never changes; any. Allocation: none for a row, whatever is in it.
 #pragma once
