@@ -195,6 +195,7 @@ void SharedConnection::failed(const wire::Message& m) {
   // The session ends with this error; it is the answer of the one that was running, of nobody else.
   const std::string why = error_->message;
   const Asked front = asked_.pop();
+  answering_ = front.op;
   if (front.prepared != nullptr) --front.prepared->users;
   complete(front.op, {}, &*error_, true);
   if (front.kind == Kind::prepare || front.kind == Kind::lookup) {
@@ -207,6 +208,7 @@ void SharedConnection::failed(const wire::Message& m) {
 
 void SharedConnection::ready(wire::TransactionStatus status) {
   Asked a = asked_.pop();
+  answering_ = a.op;
   if (a.prepared != nullptr) --a.prepared->users;
   const std::uint64_t since = front_since_us_;
   front_since_us_ = tick();
@@ -227,6 +229,7 @@ void SharedConnection::ready(wire::TransactionStatus status) {
   row_seen_ = completed_ = not_replicated_ = false;
   warnings_.clear();
   warning_count_ = 0;
+  answering_ = 0;
   if (status != wire::TransactionStatus::idle && !dead())
     die("a statement left a transaction open on a shared connection");
 }
@@ -359,7 +362,8 @@ void SharedConnection::complete(hg_op op, const sdk::Done& with, const sdk::Erro
                                 bool broken) {
   sdk::Done done = with;
   if (broken) done.connection = HG_CONN_BROKEN;
-  if (warning_count_ == 0) return sdk::complete(host_, op, done, error);
+  // Warnings belong to the statement that is being answered, not to one that is refused meanwhile.
+  if (warning_count_ == 0 || op != answering_) return sdk::complete(host_, op, done, error);
   proto::VectorOut list(warnings_.size() + 8);
   proto::Writer w(&list);
   w.array(warning_count_);

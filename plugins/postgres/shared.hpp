@@ -78,6 +78,7 @@ class SharedConnection final : public PgConnection {
   std::optional<std::int64_t> affected_;
   std::vector<std::uint8_t> warnings_;  // the strings; the array header is made at the end
   std::uint32_t warning_count_ = 0;
+  hg_op answering_ = 0;  // whose answer is being completed
   std::uint64_t front_since_us_ = 0;
   bool row_seen_ = false, completed_ = false, not_replicated_ = false;
   bool ended_by_server_ = false;  // the front has been answered by the error that ended the session

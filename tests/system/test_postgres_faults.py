@@ -257,8 +257,9 @@ def test_writes_through_cut_connections_are_counted(gated, pg):
     writers = [Writer(gw, n) for n in range(1, 9)]
     rounds = 200 if FULL else 40
     while gate.cuts < rounds:
-        until(lambda: gate.links, what="a connection")
-        time.sleep(dice.uniform(0, 0.05))
+        before = sum(len(w.acknowledged) for w in writers)
+        until(lambda: sum(len(w.acknowledged) for w in writers) > before, 120, "a write")
+        time.sleep(dice.uniform(0, 0.03))
         gate.cut(reset=dice.random() < 0.5)
     end(writers)
     acknowledged, unknown = count(pg, writers)
@@ -526,7 +527,9 @@ def test_with_keys_a_write_through_cut_connections_happens_once(gated, pg):
         t.start()
     dice = random.Random(11)
     while gate.cuts < rounds:
-        time.sleep(dice.uniform(0.01, 0.08))
+        before = len(done)
+        until(lambda: len(done) > before, 120, "a write between two cuts")
+        time.sleep(dice.uniform(0, 0.03))
         gate.cut()
     stopping.set()
     for t in threads:
