@@ -79,7 +79,10 @@ class Pgbench:
             raise SystemExit(f"pgbench: {done.stderr}")
         used = (cpu_us(pid) - before) if pid else 0
         count = int(re.search(r"number of transactions actually processed: (\d+)", done.stdout)[1])
-        out = {"requests_per_second": float(re.search(r"tps = ([\d.]+)", done.stdout)[1]),
+        rate = re.search(r"tps = ([\d.]+)", done.stdout)
+        if rate is None:
+            raise SystemExit(f"pgbench finished no transaction:\n{done.stdout}{done.stderr}")
+        out = {"requests_per_second": float(rate[1]),
                "server_cpu_us_per_request": used / max(count, 1)}
         if latencies:
             times = []
