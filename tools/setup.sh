@@ -26,9 +26,9 @@ install_packages() {
   if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' | as_root tee $policy >/dev/null && as_root chmod 755 $policy && ours=1
   fi
+  local status=0
   as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
-    "${missing[@]}" >&2
-  local status=$?
+    "${missing[@]}" >&2 || status=$?
   [ $ours = 0 ] || as_root rm -f $policy
   [ $status = 0 ] || die "apt-get install failed"
 }
