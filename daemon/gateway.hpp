@@ -150,7 +150,8 @@ class Gateway final : private admin::Operator, private Admission {
 
   enum class State : std::uint8_t { serving, draining, closing };
   State state_ = State::serving;
-  TimePoint drain_at_{};  // leases roll back
+  TimePoint drain_at_{};     // leases roll back
+  TimePoint farewell_at_{};  // clients have read the last answers
   std::optional<Micros> drain_within_;
   int exit_code_ = 0;
   Do<&Gateway::terminate> on_term_;

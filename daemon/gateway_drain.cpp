@@ -9,6 +9,9 @@ namespace {
 constexpr Micros kLook = std::chrono::milliseconds(5);
 // After the deadline: for rollbacks and for connections to close. A driver that hangs is left.
 constexpr Micros kGrace = std::chrono::seconds(3);
+// Before the sockets close: libzmq drops at the client what came but was not read yet when the
+// connection ends, and so the last answers with it.
+constexpr Micros kFarewell = std::chrono::milliseconds(250);
 
 }  // namespace
 
@@ -60,12 +63,14 @@ void Gateway::look_at_drain() {
       }
     }
     drain_at_ = loop_.now() + kGrace;
+    farewell_at_ = loop_.now() + kFarewell;
     for (auto& s : stores_) s->attempts->close();
   }
   if (state_ == State::closing) {
     bool closed = dispatcher_->inflight() == 0;
     for (const auto& s : stores_) closed = closed && s->attempts->closed();
-    if (closed || loop_.now() >= drain_at_) {
+    const bool read = frontend_->counts().peers == 0 || loop_.now() >= farewell_at_;
+    if ((closed && read) || loop_.now() >= drain_at_) {
       if (!closed) log_->warn("stopped_without", {{"calls", dispatcher_->inflight()}});
       loop_.stop();
       return;
