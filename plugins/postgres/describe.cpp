@@ -4,19 +4,12 @@
 #include <vector>
 
 #include "plugins/postgres/options.hpp"
+#include "plugins/sdk/describe.hpp"
 
 namespace headgate::postgres {
 namespace {
 
-struct VerbEntry {
-  std::string_view name;
-  std::string_view access;
-  bool streams = false;
-  bool uploads = false;
-  bool waits = false;
-};
-
-constexpr VerbEntry kVerbs[] = {
+constexpr sdk::VerbEntry kVerbs[] = {
     {"ping", "read"},
     {"describe", "read"},
     {"batch", "read"},  // each item's own access is asked for through touch()
@@ -52,55 +45,19 @@ constexpr std::string_view kCapabilities[] = {"transactions", "savepoints",
                                               "pipeline",     "server",
                                               "idempotency",  "listen"};
 
-struct LaneEntry {
-  std::string_view name;
-  std::int64_t connections;
-  std::int64_t connections_max;
-  std::int64_t inflight;
-  bool lease;
-  std::string_view cancel;
-  std::string_view option;
-};
-
-void lane(proto::Writer& w, const LaneEntry& l) {
-  w.map(l.option.empty() ? 10 : 11);
-  if (!l.option.empty()) {
-    w.str("connections_option");
-    w.str(l.option);
-  }
-  w.str("name");
-  w.str(l.name);
-  w.str("model");
-  w.str("event");
-  w.str("connections");
-  w.sint(l.connections);
-  w.str("connections_max");
-  w.sint(l.connections_max);
-  w.str("per");
-  w.str("pool");
-  w.str("max_inflight");
-  w.sint(l.inflight);
-  w.str("max_batch");
-  w.sint(l.inflight);
-  w.str("lease");
-  w.boolean(l.lease);
-  w.str("read_only");
-  w.boolean(false);
-  w.str("cancel");
-  w.str(l.cancel);
-}
-
-void verb(proto::Writer& w, const VerbEntry& v) {
-  w.str(v.name);
-  w.map(4);
-  w.str("access");
-  w.str(v.access);
-  w.str("streams");
-  w.boolean(v.streams);
-  w.str("uploads");
-  w.boolean(v.uploads);
-  w.str("waits");
-  w.boolean(v.waits);
+void lane(proto::Writer& w, std::string_view name, std::int64_t connections,
+          std::int64_t connections_max, std::int64_t inflight, bool lease, std::string_view cancel,
+          std::string_view option) {
+  sdk::describe_lane(w, {.name = name,
+                         .model = "event",
+                         .connections = connections,
+                         .connections_max = connections_max,
+                         .per = "pool",
+                         .inflight = inflight,
+                         .lease = lease,
+                         .read_only = false,
+                         .cancel = cancel,
+                         .option = option});
 }
 
 void kind(proto::Writer& w) {
@@ -109,7 +66,7 @@ void kind(proto::Writer& w) {
   w.str("sql");
   w.str("verbs");
   w.map(static_cast<std::uint32_t>(std::size(kVerbs)));
-  for (const VerbEntry& v : kVerbs) verb(w, v);
+  for (const sdk::VerbEntry& v : kVerbs) sdk::describe_verb(w, v);
   w.str("capabilities");
   w.array(static_cast<std::uint32_t>(std::size(kCapabilities)));
   for (const std::string_view c : kCapabilities) w.str(c);
@@ -142,10 +99,10 @@ hg_bytes describe() {
     kind(w);
     w.str("lanes");
     w.array(3);
-    lane(w, {"shared", otherwise.shared_connections, 16, kSharedInflight, false, "none",
-             "shared_connections"});
-    lane(w, {"exclusive", otherwise.connections, 1000, 1, true, "operation", "connections"});
-    lane(w, {"listen", 1, 1, kListenersMax, false, "operation", {}});
+    lane(w, "shared", otherwise.shared_connections, 16, kSharedInflight, false, "none",
+         "shared_connections");
+    lane(w, "exclusive", otherwise.connections, 1000, 1, true, "operation", "connections");
+    lane(w, "listen", 1, 1, kListenersMax, false, "operation", {});
     w.str("options");
     describe_options(w);
     w.str("endpoints");

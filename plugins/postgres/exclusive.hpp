@@ -15,8 +15,8 @@
 
 #include "plugins/postgres/connection.hpp"
 #include "plugins/postgres/items.hpp"
-#include "plugins/postgres/recorder.hpp"
 #include "plugins/postgres/rows.hpp"
+#include "plugins/sdk/recorder.hpp"
 
 namespace headgate::postgres {
 
@@ -198,7 +198,7 @@ class ExclusiveConnection final : public PgConnection {
   wire::Verdict verdict_;
   std::vector<std::string> warnings_;
   std::optional<std::int64_t> affected_;
-  Recorder item_recorder_, reply_recorder_;
+  sdk::Recorder item_recorder_, reply_recorder_;
   std::vector<std::uint8_t> replies_;
   bool replies_full_ = false;
   std::vector<OwnRow> own_results_;

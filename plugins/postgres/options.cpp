@@ -3,19 +3,12 @@
 
 #include <algorithm>
 
+#include "plugins/sdk/describe.hpp"
+
 namespace headgate::postgres {
 namespace {
 
-struct IntOption {
-  std::string_view name;
-  std::string_view type;
-  std::int64_t Options::*field;
-  std::int64_t min;
-  std::int64_t max;
-  std::string_view help;
-};
-
-constexpr IntOption kInts[] = {
+constexpr sdk::IntOption<Options> kInts[] = {
     {"shared_connections", "int", &Options::shared_connections, 1, 16,
      "connections that independent statements of many callers share, for each pool"},
     {"connections", "int", &Options::connections, 1, 1000,
@@ -49,22 +42,6 @@ constexpr TextOption kTexts[] = {
      "unknown: a COMMIT whose answer was lost is answered `unknown`; ask: the server is asked"},
     {"keys_schema", false, "public", "the schema that has the table headgate_idempotency"},
 };
-
-const IntOption* find(std::string_view name) {
-  for (const IntOption& o : kInts)
-    if (o.name == name) return &o;
-  return nullptr;
-}
-
-void read_int(Options& out, const IntOption& o, proto::Cursor value) {
-  const std::int64_t v = value.read_int();
-  if (value.ok() && v >= o.min && v <= o.max) {
-    out.*o.field = v;
-    return;
-  }
-  throw sdk::invalid("option `" + std::string(o.name) + "` must be an integer from " +
-                     std::to_string(o.min) + " to " + std::to_string(o.max));
-}
 
 void read_init(Options& out, proto::Cursor value) {
   const std::uint32_t n = value.read_array();
@@ -108,29 +85,6 @@ void read_text(Options& out, std::string_view name, proto::Cursor value) {
   }
 }
 
-void option(proto::Writer& w, std::string_view name, std::string_view type, bool required,
-            std::string_view help) {
-  w.str(name);
-  w.map(7);
-  w.str("type");
-  w.str(type);
-  w.str("required");
-  w.boolean(required);
-  w.str("secret");
-  w.boolean(false);
-  w.str("help");
-  w.str(help);
-}
-
-void no_range(proto::Writer& w, std::string_view otherwise) {
-  w.str("default");
-  otherwise.empty() ? w.nil() : w.str(otherwise);
-  w.str("min");
-  w.nil();
-  w.str("max");
-  w.nil();
-}
-
 }  // namespace
 
 Options read_options(const hg_driver_config& config) {
@@ -145,9 +99,8 @@ Options read_options(const hg_driver_config& config) {
     if (value.peek() == proto::Type::nil) continue;
     const bool text = std::any_of(std::begin(kTexts), std::end(kTexts),
                                   [&](const TextOption& t) { return t.name == name; });
-    if (const IntOption* o = find(name))
-      read_int(out, *o, value);
-    else if (name == "init")
+    if (sdk::read_int_option<Options>(kInts, out, name, value)) continue;
+    if (name == "init")
       read_init(out, value);
     else if (text)
       read_text(out, name, value);
@@ -160,22 +113,11 @@ Options read_options(const hg_driver_config& config) {
 
 void describe_options(proto::Writer& w) {
   w.map(static_cast<std::uint32_t>(1 + std::size(kTexts) + std::size(kInts)));
-  for (const TextOption& t : kTexts) {
-    option(w, t.name, "str", t.required, t.help);
-    no_range(w, t.otherwise);
-  }
-  option(w, "init", "list", false, "statements for each new session, and again after a reset");
-  no_range(w, {});
-  const Options otherwise;
-  for (const IntOption& o : kInts) {
-    option(w, o.name, o.type, false, o.help);
-    w.str("default");
-    w.sint(otherwise.*o.field);
-    w.str("min");
-    w.sint(o.min);
-    w.str("max");
-    w.sint(o.max);
-  }
+  for (const TextOption& t : kTexts)
+    sdk::describe_option(w, t.name, "str", t.required, t.help, t.otherwise);
+  sdk::describe_option(w, "init", "list", false,
+                       "statements for each new session, and again after a reset", {});
+  sdk::describe_int_options<Options>(w, kInts);
 }
 
 std::string_view isolation_sql(std::string_view level) {

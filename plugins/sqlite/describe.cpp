@@ -33,56 +33,31 @@ constexpr std::string_view kSqlCapabilities[] = {
     "recursive",    "cancel",     "transactional_ddl", "deferred_constraints",
     "strict_types"};
 
-void lane(proto::Writer& w, std::string_view name, std::int64_t connections,
-          std::int64_t connections_max, std::string_view per, std::int64_t batch, bool read_only,
-          std::string_view option) {
-  w.map(option.empty() ? 10 : 11);
-  if (!option.empty()) {
-    w.str("connections_option");
-    w.str(option);
-  }
-  w.str("name");
-  w.str(name);
-  w.str("model");
-  w.str("blocking");
-  w.str("connections");
-  w.sint(connections);
-  w.str("connections_max");
-  w.sint(connections_max);
-  w.str("per");
-  w.str(per);
-  w.str("max_inflight");
-  w.sint(batch);
-  w.str("max_batch");
-  w.sint(batch);
-  w.str("lease");
-  w.boolean(true);
-  w.str("read_only");
-  w.boolean(read_only);
-  w.str("cancel");
-  w.str("operation");
-}
-
 }  // namespace
-
-void describe_verb(proto::Writer& w, const VerbEntry& v) {
-  w.str(v.name);
-  w.map(4);
-  w.str("access");
-  w.str(v.access);
-  w.str("streams");
-  w.boolean(v.streams);
-  w.str("uploads");
-  w.boolean(v.uploads);
-  w.str("waits");
-  w.boolean(v.waits);
-}
 
 void describe_lanes(proto::Writer& w) {
   const Options otherwise;
   w.array(2);
-  lane(w, "write", 1, 1, "store", otherwise.batch_max, false, {});
-  lane(w, "read", otherwise.readers, 64, "pool", 1, true, "readers");
+  sdk::describe_lane(w, {.name = "write",
+                         .model = "blocking",
+                         .connections = 1,
+                         .connections_max = 1,
+                         .per = "store",
+                         .inflight = otherwise.batch_max,
+                         .lease = true,
+                         .read_only = false,
+                         .cancel = "operation",
+                         .option = {}});
+  sdk::describe_lane(w, {.name = "read",
+                         .model = "blocking",
+                         .connections = otherwise.readers,
+                         .connections_max = 64,
+                         .per = "pool",
+                         .inflight = 1,
+                         .lease = true,
+                         .read_only = true,
+                         .cancel = "operation",
+                         .option = "readers"});
 }
 
 void describe_kind(proto::Writer& w, void (*kind)(proto::Writer&)) {

@@ -3,19 +3,12 @@
 #include <initializer_list>
 #include <string_view>
 
-#include "plugins/sdk/driver.hpp"
+#include "plugins/sdk/describe.hpp"
 
 namespace headgate::sqlite {
 
-struct VerbEntry {
-  std::string_view name;
-  std::string_view access;  // read, write or admin
-  bool streams = false;
-  bool uploads = false;
-  bool waits = false;
-};
-// One pair of a kind's verbs map.
-void describe_verb(proto::Writer& w, const VerbEntry& v);
+using sdk::describe_verb;
+using sdk::VerbEntry;
 
 // The lanes' list.
 void describe_lanes(proto::Writer& w);

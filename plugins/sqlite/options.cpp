@@ -1,22 +1,13 @@
 // One table of options feeds describe(), reading and the README.
 #include "plugins/sqlite/options.hpp"
 
-#include <array>
+#include "plugins/sdk/describe.hpp"
 
 namespace headgate::sqlite {
 namespace {
 
-struct IntOption {
-  std::string_view name;
-  std::string_view type;
-  std::int64_t Options::*field;
-  std::int64_t min;
-  std::int64_t max;
-  std::string_view help;
-};
-
 constexpr std::int64_t kMiB = 1 << 20;
-constexpr IntOption kInts[] = {
+constexpr sdk::IntOption<Options> kInts[] = {
     {"readers", "int", &Options::readers, 1, 64, "connections that read, each with a thread"},
     {"batch_max", "int", &Options::batch_max, 1, 512, "calls that share one commit"},
     {"batch_ms", "duration_ms", &Options::batch_ms, 1, 1000,
@@ -39,36 +30,6 @@ constexpr IntOption kInts[] = {
      "how long an idempotency key is remembered"},
 };
 
-const IntOption* find(std::string_view name) {
-  for (const IntOption& o : kInts)
-    if (o.name == name) return &o;
-  return nullptr;
-}
-
-void read_int(Options& out, const IntOption& o, proto::Cursor value) {
-  const std::int64_t v = value.read_int();
-  if (value.ok() && v >= o.min && v <= o.max) {
-    out.*o.field = v;
-    return;
-  }
-  throw sdk::invalid("option `" + std::string(o.name) + "` must be an integer from " +
-                     std::to_string(o.min) + " to " + std::to_string(o.max));
-}
-
-void option(proto::Writer& w, std::string_view name, std::string_view type, bool required,
-            std::string_view help) {
-  w.str(name);
-  w.map(7);
-  w.str("type");
-  w.str(type);
-  w.str("required");
-  w.boolean(required);
-  w.str("secret");
-  w.boolean(false);
-  w.str("help");
-  w.str(help);
-}
-
 }  // namespace
 
 Options read_options(const hg_driver_config& config) {
@@ -89,9 +50,7 @@ Options read_options(const hg_driver_config& config) {
       if (!value.ok() || (v != "full" && v != "normal"))
         throw sdk::invalid("option `synchronous` must be \"full\" or \"normal\"");
       out.synchronous_full = v == "full";
-    } else if (const IntOption* o = find(name)) {
-      read_int(out, *o, value);
-    } else {
+    } else if (!sdk::read_int_option<Options>(kInts, out, name, value)) {
       throw sdk::invalid("unknown option `" + std::string(name) + "`");
     }
   }
@@ -108,29 +67,13 @@ Options read_options(const hg_driver_config& config) {
 
 void describe_options(proto::Writer& w) {
   w.map(2 + static_cast<std::uint32_t>(std::size(kInts)));
-  const auto no_range = [&w](std::string_view otherwise) {
-    w.str("default");
-    otherwise.empty() ? w.nil() : w.str(otherwise);
-    w.str("min");
-    w.nil();
-    w.str("max");
-    w.nil();
-  };
-  option(w, "path", "str", true, "the file; relative paths are under the state directory");
-  no_range("");
-  option(w, "synchronous", "str", false,
-         "full: what is acknowledged survives a power cut; normal: it may be lost, never torn");
-  no_range("full");
-  const Options otherwise;
-  for (const IntOption& o : kInts) {
-    option(w, o.name, o.type, false, o.help);
-    w.str("default");
-    w.sint(otherwise.*o.field);
-    w.str("min");
-    w.sint(o.min);
-    w.str("max");
-    w.sint(o.max);
-  }
+  sdk::describe_option(w, "path", "str", true,
+                       "the file; relative paths are under the state directory", {});
+  sdk::describe_option(
+      w, "synchronous", "str", false,
+      "full: what is acknowledged survives a power cut; normal: it may be lost, never torn",
+      "full");
+  sdk::describe_int_options<Options>(w, kInts);
 }
 
 }  // namespace headgate::sqlite

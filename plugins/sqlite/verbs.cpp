@@ -1,8 +1,8 @@
 // ping, explain and batch; the rest is the kind's.
 #include "plugins/sqlite/verbs.hpp"
 
+#include "plugins/sdk/recorder.hpp"
 #include "plugins/sqlite/errors.hpp"
-#include "plugins/sqlite/recorder.hpp"
 #include "plugins/sqlite/sql_rows.hpp"
 
 namespace headgate::sqlite {
@@ -53,7 +53,7 @@ void write_item(proto::Writer& w, const ItemResult& r, proto::Bytes body) {
 
 // Runs an item; throws only what ends the whole batch.
 ItemResult run_item(SqliteDriver& driver, std::string_view verb, proto::Bytes body,
-                    const hg_call& call, Database& db, Recorder& recorder, bool savepoint,
+                    const hg_call& call, Database& db, sdk::Recorder& recorder, bool savepoint,
                     bool check_keys) {
   ItemResult r;
   hg_call item = call;
@@ -92,7 +92,7 @@ void execute_batch(SqliteDriver& driver, const hg_call& call, Database& db, sdk:
   const bool writes = db.mode() == Database::Mode::write;
   proto::Cursor items = fields.at("items");
   const std::uint32_t n = items.read_array();
-  Recorder recorder(driver.host(), driver.reply_max());
+  sdk::Recorder recorder(driver.host(), driver.reply_max());
   proto::Writer w(&sink);
   if (writes && atomic) db.exec("SAVEPOINT headgate_batch");
   w.array(n);

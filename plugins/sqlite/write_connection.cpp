@@ -4,10 +4,10 @@
 #include <algorithm>
 #include <chrono>
 
+#include "plugins/sdk/recorder.hpp"
 #include "plugins/sqlite/checkpointer.hpp"
 #include "plugins/sqlite/errors.hpp"
 #include "plugins/sqlite/keys.hpp"
-#include "plugins/sqlite/recorder.hpp"
 #include "plugins/sqlite/verbs.hpp"
 
 namespace headgate::sqlite {
@@ -330,7 +330,7 @@ void WriteConnection::execute(Member& m, bool leased) {
   }
   const std::int64_t now = wall_ms();
   if (replay(db_, call, now, m.sink, m.done)) return;
-  Recorder recorder(driver_.host(), driver_.reply_max());
+  sdk::Recorder recorder(driver_.host(), driver_.reply_max());
   sdk::Sink sink(recorder.host(), call.op);
   try {
     execute_call(driver_, call, db_, sink, m.done, leased);

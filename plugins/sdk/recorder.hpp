@@ -1,13 +1,13 @@
 // Recorder is a host whose sink is memory: for replies that must be looked at before they leave,
 // which are those of a batch's items and those kept under an idempotency key.
 //
-// Owner:   whoever needs the reply, for one execution. Threads: the connection's worker.
+// Owner:   whoever needs the reply, for one execution. Threads: the one that serves it.
 #pragma once
 #include <vector>
 
 #include "plugins/sdk/driver.hpp"
 
-namespace headgate::sqlite {
+namespace headgate::sdk {
 
 class Recorder : private hg_host {
  public:
@@ -30,4 +30,4 @@ class Recorder : private hg_host {
   std::size_t used_ = 0;
 };
 
-}  // namespace headgate::sqlite
+}  // namespace headgate::sdk

@@ -1,9 +1,9 @@
 // The host functions of a Recorder.
-#include "plugins/sqlite/recorder.hpp"
+#include "plugins/sdk/recorder.hpp"
 
 #include <algorithm>
 
-namespace headgate::sqlite {
+namespace headgate::sdk {
 
 Recorder::Recorder(const hg_host* real, std::uint64_t reply_max)
     : hg_host(*real), real_(real), reply_max_(reply_max) {
@@ -29,4 +29,4 @@ Recorder::Recorder(const hg_host* real, std::uint64_t reply_max)
   };
 }
 
-}  // namespace headgate::sqlite
+}  // namespace headgate::sdk
