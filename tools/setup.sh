@@ -1,6 +1,8 @@
 # Sourced by tools/run, tools/test and tools/check: installs the Debian packages that the lists name
 # and that are missing, with apt-get, as root or through sudo. Says nothing when nothing is missing.
 
+root=${root:-$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)}
+
 say() { printf '%s\n' "$*" >&2; }
 die() { say "$0: $*"; exit 1; }
 
