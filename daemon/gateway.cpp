@@ -1,14 +1,26 @@
 // Start: the parts, in the order in which they need each other.
 #include "daemon/gateway.hpp"
 
+#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <random>
 
 namespace headgate {
 namespace {
+
+// A daemon that wakes up for every message would interrupt those who are about to send more: it is
+// told to wait until they sleep or have had their share. What an administrator chose stays.
+// Returns 0 or an errno. Threads made later inherit it.
+int schedule_as_batch() {
+  if (::sched_getscheduler(0) != SCHED_OTHER) return 0;
+  const sched_param none{};
+  return ::sched_setscheduler(0, SCHED_BATCH, &none) == 0 ? 0 : errno;
+}
 
 // Descriptors of our own: loop, ZeroMQ, log, threads, library files.
 constexpr std::uint32_t kOwnDescriptors = 96;
@@ -133,10 +145,12 @@ tl::expected<void, std::string> Gateway::read_files() {
   plain.overrides = options_.overrides;
   auto first = config::load(options_.config_file, plain);
   if (!first) return tl::make_unexpected(lines(first.error()));
+  const int not_batch = first->daemon.batch_scheduling ? schedule_as_batch() : 0;
   LogSettings log;
   log.level = first->daemon.log_level;
   log.journald = config::is_journal(log.fd);
   log_ = open_log(log);
+  if (not_batch != 0) log_->warn("batch_scheduling", {{"why", std::strerror(not_batch)}});
   plugin::HostSettings host;
   host.threads_max = first->daemon.threads_max;
   host_ = std::make_unique<plugin::Host>(loop_, *log_, host);

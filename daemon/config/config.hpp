@@ -73,6 +73,7 @@ struct Daemon {
   std::uint64_t part_max = 256u << 10;
   std::uint64_t parked_max = 4u << 20;  // a peer
   std::uint32_t threads_max = 64;       // connection workers over all stores
+  bool batch_scheduling = true;         // docs/adr/0004
 };
 
 // The numbers of a store's pools: [store_defaults], overridden in [stores.NAME]. Fields and

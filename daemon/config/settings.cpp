@@ -61,6 +61,8 @@ constexpr std::array kDaemon = {
                "what waits for a client that reads slowly, before it is cut"},
     Setting<D>{"threads_max", &D::threads_max, Unit::count, 1, 4096, kRestart,
                "workers of blocking connections, over all stores"},
+    Setting<D>{"batch_scheduling", &D::batch_scheduling, Unit::flag, 0, 0, kRestart,
+               "waking up interrupts nobody (SCHED_BATCH): more requests a second on busy cores"},
 };
 
 using P = Pool;

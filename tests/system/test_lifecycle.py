@@ -328,3 +328,26 @@ def test_a_dead_store_does_not_stop_the_others_and_heals(start, tmp_path):
     assert reply[3] == 17 and reply[4]["outcome"] == NOT_SENT, reply
     missing.mkdir(parents=True)
     until(lambda: c.call("dead", "query", {"sql": "select 1"}, timeout_ms=500)[3] == OK, 60)
+
+
+def policies(gw) -> set[int]:
+    """How the kernel schedules the daemon's threads."""
+    return {os.sched_getscheduler(int(t)) for t in os.listdir(f"/proc/{gw.process.pid}/task")}
+
+
+def test_all_threads_are_scheduled_as_batch_unless_told_otherwise(start):
+    gw = start()
+    gw.client().sql("select 1")  # SQLite's threads, too
+    assert policies(gw) == {os.SCHED_BATCH}
+    gw = start(daemon="batch_scheduling = false")
+    gw.client().sql("select 1")
+    assert policies(gw) == {os.SCHED_OTHER}
+
+
+def test_a_scheduling_policy_that_somebody_chose_stays(start):
+    os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    try:
+        gw = start()
+    finally:
+        os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+    assert policies(gw) == {os.SCHED_IDLE}
