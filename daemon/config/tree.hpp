@@ -18,6 +18,14 @@ inline constexpr std::size_t kFileMax = 4u << 20;  // bytes of one file
 
 struct Node {
   enum class Kind : std::uint8_t { string, integer, real, flag, time, array, table };
+  // In tree.cpp, where pairs of a Node are complete.
+  Node();
+  Node(const Node&);
+  Node(Node&&) noexcept;
+  Node& operator=(const Node&);
+  Node& operator=(Node&&) noexcept;
+  ~Node();
+
   Kind kind = Kind::table;
   Place place;      // of the value; of a table [header], of its header
   Place key_place;  // of the key that names it
