@@ -34,6 +34,14 @@ if(MOLD AND NOT CMAKE_INTERPROCEDURAL_OPTIMIZATION)
   add_link_options(-fuse-ld=mold)
 endif()
 
+# headgate_quick_to_build(NAME): for test code in sanitizer builds. Sanitizers watch over what is tested;
+# the tests' own macros cost more to optimise, and to check, than to run.
+function(headgate_quick_to_build name)
+  if(HEADGATE_SANITIZE)
+    target_compile_options(${name} PRIVATE -O0 -fno-sanitize=undefined)
+  endif()
+endfunction()
+
 # headgate_test(NAME SOURCES... LIBS...): a GoogleTest binary, known to ctest as NAME.
 function(headgate_test name)
   cmake_parse_arguments(T "" "" "SOURCES;LIBS" ${ARGN})
@@ -44,9 +52,6 @@ function(headgate_test name)
   add_executable(${name} ${T_SOURCES})
   target_link_libraries(${name} PRIVATE headgate_options ${T_LIBS} GTest::gtest GTest::gmock GTest::gtest_main)
   target_compile_definitions(${name} PRIVATE HEADGATE_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
-  # Sanitizers watch over what is tested; the tests' own macros cost more to optimise than to run.
-  if(HEADGATE_SANITIZE)
-    target_compile_options(${name} PRIVATE -O0)
-  endif()
+  headgate_quick_to_build(${name})
   add_test(NAME ${name} COMMAND ${name})
 endfunction()
