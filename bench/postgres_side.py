@@ -187,31 +187,37 @@ def rates(xs, ys):
 
 
 def compare(report, args, gate, direct, bouncer, mode, bench):
-    def headgate(callers, store="pg"):
-        return bench(gate.url, store=store, verb="query", body=BODY, callers=callers,
+    def headgate(programs, each=1, store="pg"):
+        """`programs` connections, as the client library makes one a program, of `each` callers."""
+        return bench(gate.url, store=store, verb="query", body=BODY, callers=programs, depth=each,
                      seconds=args.seconds, server_pid=gate.pid)
 
     for callers, over_bouncer, over_direct in ((64, 2.0, 1.5), (16, 1.4, 0.9)):
-        h, b, d = [], [], []
+        shapes = {f"{callers} callers in {callers // 8} programs": (callers // 8, 8),
+                  f"{callers} callers, a program each": (callers, 1)}
+        h, b, d = {name: [] for name in shapes}, [], []
         for _ in range(args.rounds):
-            h.append(headgate(callers))
             b.append(bouncer.pgbench.run(callers, args.seconds, mode, pid=bouncer.pid))
             d.append(direct.run(callers, args.seconds))
-        last = "; ".join(f"{name} {x[-1]['requests_per_second']:.0f}/s"
-                         for name, x in (("Headgate", h), ("PgBouncer", b), ("direct", d)))
-        report.add(f"{callers} callers, requests over PgBouncer's", f"{rates(h, b):.2f}",
-                   f">= {over_bouncer}", f"last round: {last}")
-        report.add(f"{callers} callers, requests over direct prepared", f"{rates(h, d):.2f}",
-                   f">= {over_direct}", f"p50 {h[-1]['p50_us']} us, p99 {h[-1]['p99_us']} us")
-        if callers == 64:
-            cpu = statistics.median(x["server_cpu_us_per_request"] / y["server_cpu_us_per_request"]
-                                    for x, y in zip(h, b))
-            report.add("gateway CPU a request over PgBouncer's, 64 callers", f"{cpu:.2f}", "<= 0.7",
-                       f"last round: {h[-1]['server_cpu_us_per_request']:.1f} us beside "
-                       f"{b[-1]['server_cpu_us_per_request']:.1f} us")
+            for name, shape in shapes.items():
+                h[name].append(headgate(*shape))
+        for name, mine in h.items():
+            last = "; ".join(f"{side} {x[-1]['requests_per_second']:.0f}/s"
+                             for side, x in (("Headgate", mine), ("PgBouncer", b), ("direct", d)))
+            report.add(f"{name}: requests over PgBouncer's", f"{rates(mine, b):.2f}",
+                       f">= {over_bouncer}", f"last round: {last}")
+            report.add(f"{name}: requests over direct prepared", f"{rates(mine, d):.2f}",
+                       f">= {over_direct}", f"p50 {mine[-1]['p50_us']} us, p99 {mine[-1]['p99_us']} us")
+            if callers == 64:
+                cpu = statistics.median(
+                    x["server_cpu_us_per_request"] / y["server_cpu_us_per_request"]
+                    for x, y in zip(mine, b))
+                report.add(f"{name}: gateway CPU a request over PgBouncer's", f"{cpu:.2f}",
+                           "<= 0.7", f"last round: {mine[-1]['server_cpu_us_per_request']:.1f} us "
+                                     f"beside {b[-1]['server_cpu_us_per_request']:.1f} us")
     alone, b = [], []
     for _ in range(args.rounds):
-        alone.append(headgate(64, "alone"))
+        alone.append(headgate(64, store="alone"))
         b.append(bouncer.pgbench.run(64, args.seconds, mode))
     report.add('64 callers, shared = "off", requests over PgBouncer\'s', f"{rates(alone, b):.2f}",
                ">= 1.0", f"last round: {alone[-1]['requests_per_second']:.0f}/s beside "
