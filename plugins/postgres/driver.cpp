@@ -5,6 +5,7 @@
 #include "plugins/postgres/keys.hpp"
 #include "plugins/postgres/listen.hpp"
 #include "plugins/postgres/shared.hpp"
+#include "plugins/sdk/sql.hpp"
 
 namespace headgate::postgres {
 namespace {
@@ -103,12 +104,12 @@ sdk::Route PostgresDriver::route(const hg_call& call, const sdk::Touches& touche
     read_channels(body);
     if (!streams) throw sdk::invalid("listen is streamed: give `fetch`");
     if (call.lease != 0) throw sdk::invalid("listen is no part of a transaction");
-    return {.lane = kListenLane, .digest = digest(verb)};
+    return {.lane = kListenLane, .digest = sdk::sql_digest(verb)};
   } else if (verb == "copy_in") {
     const sdk::Fields f(verb, body, {"table", "columns"});
     touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(f.str("table")));
     if (!uploads) throw sdk::invalid("copy_in takes its rows as an upload");
-    r.digest = digest(f.str("table"));
+    r.digest = sdk::sql_digest(f.str("table"));
   } else {
     r = route_single(verb, body, call, touches);
   }

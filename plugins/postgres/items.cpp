@@ -2,6 +2,7 @@
 #include "plugins/postgres/items.hpp"
 
 #include "plugins/postgres/driver.hpp"
+#include "plugins/sdk/sql.hpp"
 
 namespace headgate::postgres {
 namespace {
@@ -56,27 +57,6 @@ proto::Bytes read_params(const sdk::Fields& f) {
   const proto::Type t = proto::Cursor(raw).peek();
   if (t != proto::Type::array && t != proto::Type::map) throw f.wrong("params", "a list or a map");
   return raw;
-}
-
-std::string copy_out_text(const sdk::Fields& f) {
-  if (f.has("sql") == f.has("table")) throw sdk::invalid("copy_out: give either `table` or `sql`");
-  if (f.has("sql")) {
-    if (f.has("columns")) throw sdk::invalid("copy_out: `columns` go with `table`");
-    return std::string(f.str("sql"));
-  }
-  std::string text = "SELECT ";
-  if (f.raw("columns").empty()) {
-    text += "*";
-  } else {
-    proto::Cursor c = f.at("columns");
-    const std::uint32_t n = c.read_array();
-    if (!c.ok() || n == 0) throw f.wrong("columns", "a list of names");
-    for (std::uint32_t i = 0; i < n; ++i) {
-      text += (i > 0 ? ", " : "") + quoted(c.read_str());
-      if (!c.ok()) throw f.wrong("columns", "a list of names");
-    }
-  }
-  return text + " FROM " + quoted_table(f.str("table"));
 }
 
 Item read_run(PostgresDriver& driver, proto::Bytes body, const hg_call& call,
@@ -141,7 +121,7 @@ Item read_explain(PostgresDriver& driver, proto::Bytes body, const hg_call& call
   } else if (verb == "copy_out") {
     const sdk::Fields i(verb, inner, {"table", "columns", "sql", "params"});
     params = read_params(i);
-    text = copy_out_text(i);
+    text = sdk::copy_out_text(i, quoted, quoted_table);
   } else {
     throw sdk::unsupported("explain: " + std::string(verb.substr(0, 64)) + " has no plan");
   }
@@ -196,7 +176,7 @@ Item read_item(PostgresDriver& driver, std::string_view verb, proto::Bytes body,
     out.params = read_params(f);
     if (const auto table = f.opt_str("table"); table && touches != nullptr)
       touches->touch(verb, HG_TOUCH_TABLE, proto::bytes_of(*table));
-    const std::string text = copy_out_text(f);
+    const std::string text = sdk::copy_out_text(f, quoted, quoted_table);
     out.statement = driver.statements().find(text, is_map(out.params));
     return out;
   }

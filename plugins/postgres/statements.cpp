@@ -3,6 +3,8 @@
 
 #include <algorithm>
 
+#include "plugins/sdk/sql.hpp"
+
 namespace headgate::postgres {
 namespace {
 
@@ -61,7 +63,7 @@ NamedStatement read_named(std::string_view name, std::string_view text) {
 }  // namespace
 
 Statement::Statement(std::string_view sql, bool is_named, std::uint64_t k)
-    : source(sql), named(is_named), key(k), digest(postgres::digest(sql)) {
+    : source(sql), named(is_named), key(k), digest(sdk::sql_digest(sql)) {
   Scan s = scan(sql, is_named);
   refusal = why_refused(s);
   text = std::move(s.text);

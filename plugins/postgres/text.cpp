@@ -329,37 +329,6 @@ bool shareable_first(std::string_view first) {
   return false;
 }
 
-std::uint64_t digest(std::string_view s) {
-  while (!s.empty() && (is_space(s.back()) || s.back() == ';')) s.remove_suffix(1);
-  std::uint64_t h = 0xcbf29ce484222325ULL;
-  const auto put = [&h](char c) { h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; };
-  char before = ' ';
-  for (std::size_t i = 0; i < s.size();) {
-    const char c = s[i];
-    if (c == '\'') {
-      for (++i; i < s.size(); ++i)
-        if (s[i] == '\'' && !(i + 1 < s.size() && s[i + 1] == '\'' && ++i < s.size())) break;
-      ++i;
-      put(before = '?');
-    } else if (c == '-' && s.substr(i, 2) == "--") {
-      i = std::min(s.find('\n', i), s.size());
-    } else if (c == '/' && s.substr(i, 2) == "/*") {
-      const std::size_t end = s.find("*/", i + 2);
-      i = end == std::string_view::npos ? s.size() : end + 2;
-    } else if (is_digit(c) && !is_word(before) && before != '?') {
-      while (i < s.size() && (is_word(s[i]) || s[i] == '.')) ++i;
-      put(before = '?');
-    } else if (is_space(c) || c == ';') {
-      if (before != ' ') put(before = ' ');
-      ++i;
-    } else {
-      put(before = c);
-      ++i;
-    }
-  }
-  return h;
-}
-
 std::uint64_t hash(std::string_view bytes, std::uint64_t seed) {
   const auto mix = [](std::uint64_t a, std::uint64_t b) {
     __extension__ using Wide = unsigned __int128;

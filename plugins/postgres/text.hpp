@@ -37,8 +37,6 @@ bool controls_transactions(std::string_view first);
 // Statements that may run on a shared connection by their first word.
 bool shareable_first(std::string_view first);
 
-// A text's hash without its literals, white space and comments: groups like statements.
-std::uint64_t digest(std::string_view sql);
 // A quick hash of the bytes.
 std::uint64_t hash(std::string_view bytes, std::uint64_t seed);
 

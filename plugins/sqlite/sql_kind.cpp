@@ -2,6 +2,7 @@
 //
 // Owner:   the SqliteDriver. Threads: route from any, the rest from several workers; constant after
 //          construction.
+#include "plugins/sdk/sql.hpp"
 #include "plugins/sqlite/errors.hpp"
 #include "plugins/sqlite/kind.hpp"
 #include "plugins/sqlite/sql_bind.hpp"
@@ -58,28 +59,6 @@ class SqlKind : public Kind {
   Catalogue catalogue_;
 };
 
-// The statement of copy_out: `sql`, or a table's columns.
-std::string copy_out_text(const sdk::Fields& f) {
-  if (f.has("sql") == f.has("table")) throw sdk::invalid("copy_out: give either `table` or `sql`");
-  if (f.has("sql")) {
-    if (f.has("columns")) throw sdk::invalid("copy_out: `columns` go with `table`");
-    return std::string(f.str("sql"));
-  }
-  std::string text = "SELECT ";
-  if (f.raw("columns").empty()) {
-    text += "*";
-  } else {
-    proto::Cursor c = f.at("columns");
-    const std::uint32_t n = c.read_array();
-    if (!c.ok() || n == 0) throw f.wrong("columns", "a list of names");
-    for (std::uint32_t i = 0; i < n; ++i) {
-      text += (i > 0 ? ", " : "") + quoted(c.read_str());
-      if (!c.ok()) throw f.wrong("columns", "a list of names");
-    }
-  }
-  return text + " FROM " + quoted(f.str("table"));
-}
-
 void check_params(const sdk::Fields& f) {
   const proto::Bytes raw = f.raw("params");
   if (raw.empty()) return;
@@ -104,7 +83,7 @@ sdk::Route SqlKind::route_run(proto::Bytes body, const hg_call& call, const sdk:
     throw sdk::Error(sdk::Code::denied, sdk::Outcome::not_sent,
                      "statement `" + std::string(name) + "` needs write access");
   return {.lane = s.access == StatementAccess::write ? kWriteLane : kReadLane,
-          .digest = digest(s.text)};
+          .digest = sdk::sql_digest(s.text)};
 }
 
 sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_call& call,
@@ -112,7 +91,8 @@ sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_cal
   if (verb == "query" || verb == "execute") {
     sdk::Fields f(verb, body, {"sql", "params"});
     check_params(f);
-    return {.lane = verb == "query" ? kReadLane : kWriteLane, .digest = digest(f.str("sql"))};
+    return {.lane = verb == "query" ? kReadLane : kWriteLane,
+            .digest = sdk::sql_digest(f.str("sql"))};
   }
   if (verb == "run") return route_run(body, call, touches);
   if (verb == "execute_many") {
@@ -120,14 +100,14 @@ sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_cal
     proto::Cursor c = f.at("params");
     c.read_array();
     if (!c.ok()) throw f.wrong("params", "a list of parameter sets");
-    return {.lane = kWriteLane, .digest = digest(f.str("sql")) ^ 1};
+    return {.lane = kWriteLane, .digest = sdk::sql_digest(f.str("sql")) ^ 1};
   }
   if (verb == "copy_in") {
     sdk::Fields f(verb, body, {"table", "columns"});
     touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(f.str("table")));
     if ((call.flags & HG_CALL_UPLOAD) == 0)
       throw sdk::invalid("copy_in takes its rows as an upload");
-    return {.lane = kWriteLane, .digest = digest(f.str("table"))};
+    return {.lane = kWriteLane, .digest = sdk::sql_digest(f.str("table"))};
   }
   if (verb == "copy_out") {
     sdk::Fields f(verb, body, {"table", "columns", "sql", "params"});
@@ -136,18 +116,18 @@ sdk::Route SqlKind::route(std::string_view verb, proto::Bytes body, const hg_cal
       touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(*table));
     if ((call.flags & HG_CALL_STREAM) == 0)
       throw sdk::invalid("copy_out is streamed: give `fetch`");
-    return {.lane = kReadLane, .digest = digest(copy_out_text(f))};
+    return {.lane = kReadLane, .digest = sdk::sql_digest(sdk::copy_out_text(f, quoted, quoted))};
   }
   if (verb == "tables") {
     sdk::Fields f(verb, body, {"schema"});
     check_schema(f);
-    return {.lane = kReadLane, .idempotent = true, .digest = digest(verb)};
+    return {.lane = kReadLane, .idempotent = true, .digest = sdk::sql_digest(verb)};
   }
   if (verb == "columns" || verb == "keys" || verb == "indexes") {
     sdk::Fields f(verb, body, {"table", "schema"});
     touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(f.str("table")));
     check_schema(f);
-    return {.lane = kReadLane, .idempotent = true, .digest = digest(verb)};
+    return {.lane = kReadLane, .idempotent = true, .digest = sdk::sql_digest(verb)};
   }
   throw sdk::unsupported("a sql store on SQLite has no verb `" + std::string(verb.substr(0, 64)) +
                          "`");
@@ -298,7 +278,7 @@ void SqlKind::execute(std::string_view verb, proto::Bytes body, const hg_call& c
   if (verb == "copy_in") return copy_in(body, call, db, sink, done);
   if (verb == "copy_out") {
     sdk::Fields f(verb, body, {"table", "columns", "sql", "params"});
-    const std::string text = copy_out_text(f);
+    const std::string text = sdk::copy_out_text(f, quoted, quoted);
     return statement(text, f.raw("params"), call, db, sink, done);
   }
   if (introspect(verb, body, db, sink)) return;
@@ -314,7 +294,8 @@ void SqlKind::explain(std::string_view verb, proto::Bytes body, Database& db, sd
   } else if (verb == "run") {
     text = catalogue_.find(sdk::Fields(verb, body, {"name", "params"}).str("name")).text;
   } else if (verb == "copy_out") {
-    text = copy_out_text(sdk::Fields(verb, body, {"table", "columns", "sql", "params"}));
+    text = sdk::copy_out_text(sdk::Fields(verb, body, {"table", "columns", "sql", "params"}),
+                              quoted, quoted);
   } else {
     throw sdk::Error(sdk::Code::unsupported, sdk::Outcome::rejected,
                      "explain: " + std::string(verb) + " has no plan");

@@ -32,11 +32,6 @@ StatementAccess read_access(std::string_view name, std::string_view text) {
   return access;
 }
 
-bool is_word(char c) {
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '_' ||
-         static_cast<unsigned char>(c) >= 0x80;
-}
-
 }  // namespace
 
 Catalogue::Catalogue(proto::Bytes statements) {
@@ -58,36 +53,6 @@ const NamedStatement& Catalogue::find(std::string_view name) const {
     throw sdk::Error(sdk::Code::not_found, sdk::Outcome::not_sent,
                      "no statement is named `" + std::string(name.substr(0, 64)) + "`");
   return it->second;
-}
-
-std::uint64_t digest(std::string_view s) {
-  std::uint64_t h = 0xcbf29ce484222325ULL;
-  const auto put = [&h](char c) { h = (h ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL; };
-  char before = ' ';
-  for (std::size_t i = 0; i < s.size();) {
-    const char c = s[i];
-    if (c == '\'') {
-      for (++i; i < s.size(); ++i)
-        if (s[i] == '\'' && !(i + 1 < s.size() && s[i + 1] == '\'' && ++i < s.size())) break;
-      ++i;
-      put(before = '?');
-    } else if (c == '-' && s.substr(i, 2) == "--") {
-      i = std::min(s.find('\n', i), s.size());
-    } else if (c == '/' && s.substr(i, 2) == "/*") {
-      const std::size_t end = s.find("*/", i + 2);
-      i = end == std::string_view::npos ? s.size() : end + 2;
-    } else if (c >= '0' && c <= '9' && !is_word(before) && before != '?' && before != '$') {
-      while (i < s.size() && (is_word(s[i]) || s[i] == '.')) ++i;
-      put(before = '?');
-    } else if (c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == ';') {
-      if (before != ' ') put(before = ' ');
-      ++i;
-    } else {
-      put(before = c);
-      ++i;
-    }
-  }
-  return h;
 }
 
 }  // namespace headgate::sqlite

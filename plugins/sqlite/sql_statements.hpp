@@ -32,7 +32,4 @@ class Catalogue {
   std::map<std::string, NamedStatement, std::less<>> statements_;
 };
 
-// A text's hash without its literals, white space and comments: groups like statements.
-std::uint64_t digest(std::string_view sql);
-
 }  // namespace headgate::sqlite

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "plugins/postgres/statements.hpp"
+#include "plugins/sdk/sql.hpp"
 
 namespace headgate::postgres {
 namespace {
@@ -88,8 +89,9 @@ TEST(Text, SlowStatementsComeBack) {
 }
 
 TEST(Text, LikeStatementsHaveOneDigest) {
-  EXPECT_EQ(digest("select * from t where a = 1"), digest("select  * from t where a = 27 ;"));
-  EXPECT_NE(digest("select a from t"), digest("select b from t"));
+  EXPECT_EQ(sdk::sql_digest("select * from t where a = 1"),
+            sdk::sql_digest("select  * from t where a = 27 ;"));
+  EXPECT_NE(sdk::sql_digest("select a from t"), sdk::sql_digest("select b from t"));
 }
 
 }  // namespace
