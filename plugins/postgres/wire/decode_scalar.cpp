@@ -134,7 +134,9 @@ void write_timestamptz(proto::Writer& w, Bytes v) {
   const auto micros = static_cast<std::int64_t>(fixed64(v, "timestamptz"));
   if (micros == kMax || micros == kMin) return proto::write(w, proto::Timestamp{micros, 0});
   const std::int64_t seconds = floor_seconds(micros);
-  const auto nanos = static_cast<std::uint32_t>((micros - seconds * 1'000'000) * 1000);
+  // Not micros - seconds * 1'000'000: of the least values that product is no int64.
+  const auto nanos =
+      static_cast<std::uint32_t>((micros % 1'000'000 + 1'000'000) % 1'000'000 * 1000);
   proto::write(w, proto::Timestamp{seconds + kEpochSeconds, nanos});
 }
 
