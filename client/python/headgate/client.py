@@ -63,6 +63,13 @@ class Client:
         self._all: "weakref.WeakSet[Connection]" = weakref.WeakSet()
         self._closed = False
         self._next = 0
+        self._guard = threading.Lock()  # of _all and _closed together
+        self._pid = os.getpid()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds, of requests that give none."""
+        return self._timeout
 
     # -- faces -------------------------------------------------------------------------------
 
@@ -185,9 +192,13 @@ class Client:
         if self._closed:
             raise InvalidRequest("this client has been closed", code="invalid")
         conn: Optional[Connection] = getattr(self._local, "connection", None)
-        if conn is not None and conn.alive() and not conn.going_away:
-            return conn
-        # One that goes away stays open for the transactions and streams that still hold it.
+        if conn is None or not conn.alive() or conn.going_away:
+            # One that goes away stays open for the transactions and streams that still hold it.
+            conn = self._local.connection = self.new_connection(deadline)
+        return conn
+
+    def new_connection(self, deadline: Optional[float] = None) -> Connection:
+        """A connection that is nobody's yet."""
         deadline = time.monotonic() + self._timeout if deadline is None else deadline
         first: Optional[HeadgateError] = None
         for i in range(len(self._addresses)):
@@ -202,10 +213,20 @@ class Client:
                 first = first or e
                 continue
             self._next = (self._next + i) % len(self._addresses)
-            self._local.connection = conn
-            self._all.add(conn)
+            self._keep(conn)
             return conn
         raise first or Unavailable("no time was left to connect to a gateway", code="unavailable")
+
+    def _keep(self, conn: Connection) -> None:
+        if self._pid != os.getpid():  # the lock may have been held by a thread that is not here
+            self._guard, self._all, self._pid = threading.Lock(), weakref.WeakSet(), os.getpid()
+        with self._guard:
+            closed = self._closed
+            if not closed:
+                self._all.add(conn)
+        if closed:
+            conn.close("the client was closed")
+            raise InvalidRequest("this client has been closed", code="invalid")
 
     def _leave(self, conn: Connection, deadline: float) -> bool:
         """After `draining`: True when there is time to try again, elsewhere first."""
@@ -255,10 +276,15 @@ class Client:
         conn.forget(pending)
 
     def close(self) -> None:
-        """Ends all connections; what is in flight in other threads fails."""
-        self._closed = True
-        for conn in list(self._all):
-            conn.close("the client was closed")
+        """Ends all connections, from any thread; what is in flight in other threads fails."""
+        if self._pid != os.getpid():  # what it has are the parent's
+            self._closed = True
+            return
+        with self._guard:
+            self._closed = True
+            connections = list(self._all)
+        for conn in connections:
+            conn.end("the client was closed")
 
     def __enter__(self) -> "Client":
         return self
