@@ -19,6 +19,7 @@ from .errors import (Cancelled, Conflict, DeadlineExceeded, Denied, Draining, Du
                      NotFound, Overloaded, ProtocolError, QueueTimeout, Refused, StoreError, TooLarge,
                      TransactionAborted, TransactionExpired, Unauthenticated, Unavailable, Unsupported)
 from .key_value import KeyValue, Lock
+from .listen import Listener, Notify
 from .sql import Column, Cursor, Rows, Sql, Transaction
 from .values import Bson, Int64, Interval, Json, ObjectId, RawBson, TimeWithOffset
 from .version import __version__
@@ -27,7 +28,8 @@ __all__ = [
     "ASCENDING", "DESCENDING", "Answer", "Bson", "Cancelled", "Client", "Collection", "Column",
     "Conflict", "Cursor", "DeadlineExceeded", "Denied", "Documents", "Draining", "DuplicateKey",
     "HeadgateError", "InProgress", "Int64", "IntegrityError", "InternalError", "Interval",
-    "InvalidRequest", "Json", "KeyValue", "Lock", "NotFound", "ObjectId", "Overloaded",
+    "InvalidRequest", "Json", "KeyValue", "Listener", "Lock", "NotFound", "Notify", "ObjectId",
+    "Overloaded",
     "ProtocolError", "QueueTimeout", "RawBson", "Refused", "Rows", "Sql", "StoreError", "Stream",
     "TimeWithOffset", "TooLarge", "Transaction", "TransactionAborted", "TransactionExpired",
     "Unauthenticated", "Unavailable", "Unsupported", "__version__", "connect",

@@ -10,6 +10,7 @@ from typing import (Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Op
 from .client import Answer, Client, Stream
 from .connection import Connection
 from .errors import HeadgateError, InvalidRequest
+from .listen import Listener
 
 Params = Union[Sequence[Any], Mapping[str, Any]]
 Row = Tuple[Any, ...]
@@ -168,6 +169,30 @@ class Sql:
 
     def indexes(self, table: str) -> List[Dict[str, Any]]:
         return list(self._rows("indexes", {"table": table}).dicts())
+
+    # -- notifications -----------------------------------------------------------------------
+
+    def listen(self, *channels: str, timeout: Optional[float] = None,
+               read_only: bool = False) -> Listener:
+        """Listens to channels of the store (PostgreSQL's LISTEN); up to 64, each as it is spelt.
+
+            with db.listen("prices") as listener:
+                for note in listener:                # or listener.get(timeout=5)
+                    cache.pop(note.payload, None)
+
+        What is notified after this has returned is heard: see :class:`headgate.Listener`, also for
+        what is lost when a connection is. ``timeout`` is of the beginning alone. Not part of a
+        transaction that is open here.
+        """
+        return Listener(self._client, self.store, channels, read_only,
+                        self._client.timeout if timeout is None else timeout)
+
+    def notify(self, channel: str, payload: str = "", *, timeout: Optional[float] = None) -> None:
+        """Sends a notification (PostgreSQL's pg_notify); in a transaction when that commits.
+
+        PostgreSQL takes payloads of less than 8000 bytes, and sends equal ones of one transaction
+        once."""
+        self.execute("select pg_notify($1, $2)", (channel, payload), timeout=timeout)
 
     # -- transactions ------------------------------------------------------------------------
 
