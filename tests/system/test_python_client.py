@@ -64,7 +64,8 @@ drain_timeout = "2s"
     log = open(tmp_path / "log", "w")
     process = subprocess.Popen([binary("headgated"), "--config", str(config)], stdout=log, stderr=log)
     process.url = f"ipc://{tmp_path}/hg.sock"
-    until(lambda: (tmp_path / "hg.sock").exists() or process.poll() is not None, what="the socket")
+    until(lambda: "event=ready" in (tmp_path / "log").read_text() or process.poll() is not None,
+          what="ready")
     assert process.poll() is None, (tmp_path / "log").read_text()
     yield process
     with open(tmp_path / "log") as f:
