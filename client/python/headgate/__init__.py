@@ -12,7 +12,7 @@ No password is here: the gateway knows this program by its Unix user or its key,
 credentials, the connections and the retries. See ``help(headgate.connect)``.
 """
 
-from .client import Answer, Client, Stream, connect
+from .client import Answer, Client, connect
 from .documents import ASCENDING, DESCENDING, Collection, Documents
 from .errors import (Cancelled, Conflict, DeadlineExceeded, Denied, Draining, DuplicateKey,
                      HeadgateError, InProgress, IntegrityError, InternalError, InvalidRequest,
@@ -21,6 +21,7 @@ from .errors import (Cancelled, Conflict, DeadlineExceeded, Denied, Draining, Du
 from .key_value import KeyValue, Lock
 from .listen import Listener, Notify
 from .sql import Column, Cursor, Rows, Sql, Transaction
+from .stream import Stream
 from .values import Bson, Int64, Interval, Json, ObjectId, RawBson, TimeWithOffset
 from .version import __version__
 

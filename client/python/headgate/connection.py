@@ -17,6 +17,7 @@ import os
 import socket
 import threading
 import time
+import weakref
 from collections import deque
 from typing import Any, Deque, Dict, Optional
 
@@ -25,12 +26,13 @@ from zmq.utils.monitor import recv_monitor_message
 
 from . import wire
 from .address import Address
-from .errors import (HeadgateError, InvalidRequest, ProtocolError, Unauthenticated, Unavailable,
-                     error_for)
+from .errors import (HeadgateError, InvalidRequest, ProtocolError, TooLarge, Unauthenticated,
+                     Unavailable, error_for)
 
 _ENDED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 _EVENTS = (_ENDED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+_SUSPICION = 2.0    # seconds for an answer, of a gateway that left a request without one
 _POLL_MAX = 3600.0  # seconds of one poll; what waits longer polls again
 
 
@@ -64,6 +66,7 @@ class Connection:
         self._pumped_by: Optional[int] = None  # the thread that waits in pump()
         self._ending: Optional[str] = None     # why another thread wants it to end
         self._cancels: Deque[int] = deque()    # of other threads, sent by the one that pumps
+        self.open_streams: "weakref.WeakSet[Any]" = weakref.WeakSet()  # of transactions
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._context = zmq.Context.instance()
@@ -71,6 +74,9 @@ class Connection:
         self._monitor = None
         try:
             self._open(name, version, timeout)
+        except zmq.ZMQError as e:  # an endpoint or key that libzmq does not take
+            self.close("the connection could not be opened")
+            raise InvalidRequest(f"{address}: {e}", code="invalid") from e
         except BaseException:
             self.close("the connection could not be opened")
             raise
@@ -79,6 +85,7 @@ class Connection:
         s = self._socket
         s.setsockopt(zmq.LINGER, 0)
         s.setsockopt(zmq.RECONNECT_IVL, -1)
+        s.setsockopt(zmq.IPV6, 1)
         s.setsockopt(zmq.SNDHWM, 0)
         s.setsockopt(zmq.RCVHWM, 0)
         s.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(timeout * 1000)))
@@ -133,6 +140,11 @@ class Connection:
         """Looks, without waiting, whether the other end is still there."""
         if self.closed is None and self.pid == os.getpid():
             self.pump(0)
+            if self._asked is not None:
+                if self.heard > self._asked:
+                    self._asked = None
+                elif time.monotonic() > self._asked + min(self.heartbeat, _SUSPICION):
+                    self.end("the gateway has gone silent")
         return self.closed is None and self.pid == os.getpid()
 
     def send_request(self, store: str, verb: str, options: Dict[str, Any], body: Any) -> Pending:
@@ -148,6 +160,10 @@ class Connection:
 
     def send_data(self, pending: Pending, sequence: int, last: bool, body: Any) -> None:
         frame = wire.data(pending.id, sequence, last, body)
+        if len(frame) > self.message_max:
+            raise TooLarge(f"a piece of the upload has {len(frame)} bytes, the gateway takes "
+                           f"{self.message_max}: send fewer rows a piece", code="too_large",
+                           outcome="rolled_back")
         self._send(frame)
 
     def send_credit(self, pending: Pending, sequence: int) -> None:
@@ -164,6 +180,14 @@ class Connection:
         else:  # its thread waits: it sends the cancel, and this one need not wait for it
             self._cancels.append(pending.id)
             self._wake_up()
+
+    def suspect(self, since: float) -> None:
+        """Something sent at ``since`` was not answered in time. When nothing else has come either
+        the gateway may be stopped: it is asked, and alive() looks for the answer."""
+        if self.heard < since and self._asked is None:
+            self._asked = time.monotonic()
+            with contextlib.suppress(HeadgateError):
+                self._send(wire.ping(0))
 
     def check_silence(self) -> float:
         """Asks a gateway that has said nothing for a heartbeat whether it is there; gives it up when
@@ -184,9 +208,23 @@ class Connection:
         self._send(wire.ping(0))
         return self.heartbeat
 
-    def forget(self, pending: Pending) -> None:
-        """Nobody waits for it any more; what still comes for it is dropped."""
+    def give_up(self, pending: Pending) -> None:
+        """Cancels what nobody waits for any more (deadline, Ctrl-C), so that the store stops too.
+        What still comes for it is dropped."""
+        with contextlib.suppress(HeadgateError):
+            self.send_cancel(pending)
         self._pending.pop(pending.id, None)
+
+    def end_streams(self, keep: bool) -> None:
+        """Ends what is open of a transaction's streams, before the transaction ends: read to their
+        ends when it is to be kept, else cancelled."""
+        for stream in list(self.open_streams):
+            stream.close() if keep else stream.abandon()
+        self.open_streams.clear()
+
+    def in_use(self) -> bool:
+        """Frames are being taken in, here or in another thread."""
+        return self._pumped_by is not None
 
     def _send(self, frame: bytes) -> None:
         self._check_process()
@@ -198,8 +236,9 @@ class Connection:
                                   code="unavailable")
             try:
                 self._socket.send(frame, zmq.DONTWAIT)
-            except zmq.Again:
-                raise Unavailable(f"{self.address} does not take more requests",
+            except zmq.Again:  # there is no limit but the other end's absence
+                self.close("the gateway closed it")
+                raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
                                   code="unavailable") from None
 
     def _check_process(self) -> None:
@@ -325,11 +364,17 @@ class Connection:
                 f"the connection to {self.address} was lost while the request was in flight: {reason}",
                 code="unavailable", outcome="unknown")
         self._pending.clear()
+        self._wake.close()
+        self._woken.close()
         if self.pid != os.getpid():  # a forked child must not touch its parent's sockets
             return
         if self._monitor is not None:
             self._socket.disable_monitor()
+            self._monitor.close(0)
             self._monitor = None
         self._socket.close(0)
-        self._wake.close()
-        self._woken.close()
+
+    def __del__(self) -> None:
+        """Of a thread that has ended, or of a client that nobody closed."""
+        with contextlib.suppress(Exception):  # not opened, or the interpreter is going away
+            self.close("given up")

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Any, Deque, Iterator, NamedTuple, Optional, Sequence
 
+from .checks import check_timeout
 from .errors import (Cancelled, DeadlineExceeded, Draining, HeadgateError, InvalidRequest, ProtocolError,
                      error_for)
 
@@ -53,8 +54,7 @@ class Listener:
                  timeout: float) -> None:
         if not channels:
             raise InvalidRequest("listen needs a channel", code="invalid")
-        if timeout <= 0:
-            raise InvalidRequest(f"timeout must be above 0 seconds, got {timeout}", code="invalid")
+        check_timeout(timeout)
         self.channels = tuple(channels)
         self._ready: Deque[Notify] = deque()
         self._reader = threading.Lock()

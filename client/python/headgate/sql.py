@@ -7,10 +7,11 @@ import threading
 from typing import (Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
                     Tuple, Union)
 
-from .client import Answer, Client, Stream
+from .client import Answer, Client
 from .connection import Connection
 from .errors import HeadgateError, InvalidRequest
 from .listen import Listener
+from .stream import Stream
 
 Params = Union[Sequence[Any], Mapping[str, Any]]
 Row = Tuple[Any, ...]
@@ -38,7 +39,7 @@ class Rows:
     def __init__(self, columns: Optional[List[Column]], rows: Iterable[Row], meta: Dict[str, Any],
                  stream: Optional[Stream] = None) -> None:
         self.columns = columns
-        self.meta = meta
+        self.meta = meta  # of a stream: empty until its end
         self._rows = iter(rows)
         self._stream = stream
 
@@ -202,7 +203,8 @@ class Sql:
 
         All calls of this object in this thread belong to it meanwhile. Inside another transaction
         of this object it is a savepoint. The gateway rolls back what idles too long
-        (``TransactionExpired``).
+        (``TransactionExpired``). One call at a time: while a result of it streams (``fetch``)
+        another call raises Conflict.
         """
         return Transaction(self, isolation, read_only, timeout)
 
@@ -279,6 +281,7 @@ class Transaction:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
+            self.connection.end_streams(kind is None or self._outer is not None)
             if self._outer is not None:
                 if kind is None:
                     self._sql.request("release", {"name": self._savepoint})
