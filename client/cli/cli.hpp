@@ -157,6 +157,13 @@ int run_import(Session& s, const SqlArgs& a);
 int run_prompt(Session& s, const SqlArgs& a);
 int run_text(Session& s, const SqlArgs& a, const std::string& text, std::uint64_t tx);
 
+struct ListenArgs {
+  std::string store;
+  std::vector<std::string> channels;
+  std::uint64_t count = 0;  // then it ends; 0: never
+};
+int run_listen(Session& s, const ListenArgs& a);
+
 int run_backup(Session& s, const std::string& store, const std::string& file);
 
 struct KeygenArgs {

@@ -125,7 +125,7 @@ int run_store_init(const LocalArgs& a) { return become_daemon(a, {"--store-init"
 namespace {
 
 constexpr std::string_view kCommands =
-    "ping sql doc kv request show reload drain kill can check-config store keygen backup "
+    "ping sql listen doc kv request show reload drain kill can check-config store keygen backup "
     "completion";
 constexpr std::string_view kShown =
     "stores pools services calls leases plugins config version peers limits";
@@ -157,7 +157,7 @@ std::string bash() {
          std::string(kShown) +
          "\" -- \"$cur\")) ;;\n"
          "    1:completion) COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$cur\")) ;;\n"
-         "    1:ping|1:sql|1:doc|1:kv|1:request|1:backup|2:can)\n"
+         "    1:ping|1:sql|1:listen|1:doc|1:kv|1:request|1:backup|2:can)\n"
          "      COMPREPLY=($(compgen -W \"$(" +
          std::string(kStores) +
          ")\" -- \"$cur\")) ;;\n"
@@ -187,7 +187,7 @@ std::string zsh() {
          std::string(kShown) +
          " ;;\n"
          "    1:completion) compadd bash zsh fish ;;\n"
-         "    1:ping|1:sql|1:doc|1:kv|1:request|1:backup|2:can) compadd $(" +
+         "    1:ping|1:sql|1:listen|1:doc|1:kv|1:request|1:backup|2:can) compadd $(" +
          std::string(kStores) +
          ") ;;\n"
          "    2:doc) compadd " +
@@ -207,9 +207,10 @@ std::string fish() {
   const std::string of = "complete -c headgate -n '__fish_seen_subcommand_from ";
   return "# headgate completion fish > ~/.config/fish/completions/headgate.fish\n" + first +
          std::string(kCommands) + "'\n" + of + "show' -xa '" + std::string(kShown) + "'\n" + of +
-         "completion' -xa 'bash zsh fish'\n" + of + "ping sql doc kv request backup' -xa \"(" +
-         std::string(kStores) + ")\"\n" + of + "doc' -a '" + joined(verb_names("document")) +
-         "'\n" + of + "kv' -a '" + joined(verb_names("key_value")) + "'\n";
+         "completion' -xa 'bash zsh fish'\n" + of +
+         "ping sql listen doc kv request backup' -xa \"(" + std::string(kStores) + ")\"\n" + of +
+         "doc' -a '" + joined(verb_names("document")) + "'\n" + of + "kv' -a '" +
+         joined(verb_names("key_value")) + "'\n";
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ struct Words {
   RequestArgs request;
   VerbArgs verb_args;
   SqlArgs sql;
+  ListenArgs listen;
   std::string file;
   LocalArgs local;
   KeygenArgs keygen;
@@ -54,6 +55,14 @@ void add_sql(CLI::App& app, Words& w) {
   c->add_option("--delimiter", w.sql.delimiter, "between fields; else a comma");
   add_call_words(c, w.sql.words, true);
   c->callback([&w] { w.run = [&w](Session& s) { return run_sql(s, w.sql); }; });
+}
+
+void add_listen(CLI::App& app, Words& w) {
+  CLI::App* c = app.add_subcommand("listen", "Notifications of a store, a line each, until Ctrl-C");
+  c->add_option("STORE", w.listen.store)->required();
+  c->add_option("CHANNEL", w.listen.channels, "as it is spelt; up to 64")->required();
+  c->add_option("--count", w.listen.count, "end after so many")->check(CLI::PositiveNumber);
+  c->callback([&w] { w.run = [&w](Session& s) { return run_listen(s, w.listen); }; });
 }
 
 void add_verb_command(CLI::App& app, Words& w, const char* name, const char* kind,
@@ -220,6 +229,7 @@ int main_with(int argc, char** argv) {
   app.require_subcommand(1);
   app.fallthrough();
   add_sql(app, w);
+  add_listen(app, w);
   add_verb_command(app, w, "doc", "document",
                    "A verb of a document store: doc STORE VERB COLLECTION JSON...");
   add_verb_command(app, w, "kv", "key_value", "A verb of a key-value store: kv STORE VERB KEY ...");

@@ -80,9 +80,16 @@ void ListenConnection::subscribe(const hg_call& call) {
     ++channels_[name];
     ++s.unconfirmed;
     wire::query(out_, "LISTEN " + quoted(name));
-    asked_.push({.op = call.op, .listens = true});
+    ask({.op = call.op, .listens = true});
   }
+  s.fetch = std::max<std::uint64_t>(1, call.fetch);
   subscribers_.emplace(call.op, std::move(s));
+}
+
+void ListenConnection::ask(Asked a) {
+  if (asked_.empty()) owed_since_ = now();
+  pings_ += a.pings ? 1 : 0;
+  asked_.push(a);
 }
 
 // Names that nobody wants any more. REQUIRES: the lock.
@@ -90,11 +97,12 @@ void ListenConnection::drop_channels() {
   for (const std::string& name : std::exchange(unused_, {})) {
     if (channels_.contains(name)) continue;  // wanted again meanwhile
     wire::query(out_, "UNLISTEN " + quoted(name));
-    asked_.push({});
+    ask({});
   }
 }
 
 void ListenConnection::message(const wire::Message& m) {
+  owed_since_ = tick();
   if (asked_.empty()) {
     if (m.tag == wire::Tag::error_response)
       return die(wire::clean_text(wire::read_notice(m.payload).message));
@@ -112,7 +120,10 @@ void ListenConnection::message(const wire::Message& m) {
     return die("the server sent a message that was not asked for");
   const Asked a = asked_.pop();
   const std::optional<sdk::Error> error = std::exchange(error_, std::nullopt);
-  if (a.pings) return sdk::complete(host_, a.op, {});
+  if (a.pings) {
+    --pings_;
+    return sdk::complete(host_, a.op, {});
+  }
   if (!a.listens) return;
   const std::lock_guard lock(mutex_);
   const auto it = subscribers_.find(a.op);
@@ -132,46 +143,69 @@ void ListenConnection::message(const wire::Message& m) {
 }
 
 void ListenConnection::notification(const wire::Notification& n) {
+  owed_since_ = tick();
   const std::lock_guard lock(mutex_);
   const bool text = proto::valid_utf8(n.channel) && proto::valid_utf8(n.payload);
   if (!text) return die("the server sent a notification that is not UTF-8");
-  const Note note{std::string(n.channel), std::string(n.payload), n.pid};
+  proto::VectorOut out(n.channel.size() + n.payload.size() + 16);
+  proto::Writer w(&out);
+  w.array(3);
+  w.str(n.channel);
+  w.str(n.payload);
+  w.sint(n.pid);
+  const auto row =
+      std::make_shared<const std::vector<std::uint8_t>>(out.view().begin(), out.view().end());
   for (auto it = subscribers_.begin(); it != subscribers_.end();) {
     const hg_op op = it->first;
     Subscriber& s = it->second;
     ++it;  // it may end
-    if (!s.channels.contains(note.channel) || s.unconfirmed > 0) continue;
-    if (s.backlog.size() >= kBacklogMax) {
+    if (!s.channels.contains(n.channel) || s.unconfirmed > 0) continue;
+    if (s.backlog_bytes + row->size() + kNoteBytes > kBacklogBytesMax) {
       end(op, {sdk::Code::overloaded, sdk::Outcome::applied,
                "the subscriber is too slow: notifications would be lost"});
       continue;
     }
-    s.backlog.push_back(note);
-    if (!s.waits) send(op, s);
+    s.backlog.push_back(row);
+    s.backlog_bytes += row->size() + kNoteBytes;
+    if (!s.waits && (s.backlog.size() >= s.fetch || s.backlog_bytes >= driver_.part_max()))
+      send(op, s);
   }
 }
 
-bool ListenConnection::send(hg_op op, Subscriber& s) {
-  sdk::Sink sink(host_, op);
-  proto::Writer w(&sink);
-  write_part(w, false);
-  w.str("rows");
-  w.array(static_cast<std::uint32_t>(s.backlog.size()));
-  for (const Note& n : s.backlog) {
-    w.array(3);
-    w.str(n.channel);
-    w.str(n.payload);
-    w.sint(n.pid);
+// What this turn brought leaves at its end: one part for each subscriber, not one a notification.
+void ListenConnection::io(std::uint32_t events) {
+  PgConnection::io(events);
+  const std::lock_guard lock(mutex_);
+  for (auto it = subscribers_.begin(); it != subscribers_.end();) {
+    const hg_op op = it->first;
+    Subscriber& s = it->second;
+    ++it;  // it may end
+    if (!s.waits && !s.backlog.empty()) send(op, s);
   }
-  s.backlog.clear();
-  s.sent_us = tick();
-  const int flow = w.ok() ? sink.flush_part() : HG_STOP;
-  if (flow == HG_STOP) {
-    end(op, gone());
-    return false;
-  }
-  s.waits = flow == HG_WAIT;
-  return true;
+}
+
+// REQUIRES: the lock.
+void ListenConnection::send(hg_op op, Subscriber& s) {
+  do {
+    std::size_t rows = 0, bytes = 0;
+    while (rows < s.backlog.size() && rows < s.fetch &&
+           (rows == 0 || bytes + s.backlog[rows]->size() <= driver_.part_max()))
+      bytes += s.backlog[rows++]->size();
+    sdk::Sink sink(host_, op);
+    proto::Writer w(&sink);
+    write_part(w, false);
+    w.str("rows");
+    w.array(static_cast<std::uint32_t>(rows));
+    for (; rows > 0; --rows) {
+      w.raw(*s.backlog.front());
+      s.backlog_bytes -= s.backlog.front()->size() + kNoteBytes;
+      s.backlog.pop_front();
+    }
+    s.sent_us = now();
+    const int flow = w.ok() ? sink.flush_part() : HG_STOP;
+    if (flow == HG_STOP) return end(op, gone());
+    s.waits = flow == HG_WAIT;
+  } while (!s.waits && !s.backlog.empty());
 }
 
 // REQUIRES: the lock.
@@ -192,17 +226,22 @@ void ListenConnection::timer() {
   if (dead()) return;
   const std::lock_guard lock(mutex_);
   const std::uint64_t at = now();
+  const std::uint64_t owed = asked_.empty() || at < owed_since_ ? 0 : at - owed_since_;
+  if (owed >= static_cast<std::uint64_t>(driver_.options().stall_ms) * 1000)
+    return die("the server said nothing for too long");
   for (auto it = subscribers_.begin(); it != subscribers_.end();) {
     const hg_op op = it->first;
     Subscriber& s = it->second;
     ++it;
-    if (s.unconfirmed == 0 && !s.waits && at >= s.sent_us + kKeepaliveUs) {
-      send(op, s);
-      if (const auto still = subscribers_.find(op); still != subscribers_.end())
-        still->second.sent_us = at;
-    }
+    if (s.unconfirmed > 0 || s.waits || at < s.sent_us + kKeepaliveUs) continue;
+    if (owed >= kKeepaliveUs) continue;  // it would say that the server is there
+    send(op, s);
   }
   drop_channels();
+  if (asked_.empty() && !subscribers_.empty()) {
+    wire::sync(out_);
+    ask({});
+  }
   pump();
   keepalive_at_ = 0;
   arm_keepalive();
@@ -210,7 +249,8 @@ void ListenConnection::timer() {
 
 // REQUIRES: the lock.
 void ListenConnection::arm_keepalive() {
-  if (dead() || keepalive_at_ != 0 || (subscribers_.empty() && unused_.empty())) return;
+  if (dead() || keepalive_at_ != 0) return;
+  if (subscribers_.empty() && unused_.empty() && asked_.empty()) return;
   keepalive_at_ = now() + kKeepaliveUs / 2;
   host_->timer(host_, id_, keepalive_at_);
 }
@@ -233,6 +273,7 @@ void ListenConnection::ended(const std::string&) {
   while (!asked_.empty()) {
     const Asked a = asked_.pop();
     if (!a.pings) continue;
+    --pings_;
     const sdk::Error e = lost(wire::Where::unsent);
     sdk::complete(host_, a.op, {.connection = HG_CONN_BROKEN}, &e);
   }
@@ -252,8 +293,9 @@ void ListenConnection::ping(hg_op op) {
     return sdk::complete(host_, op, {.connection = HG_CONN_BROKEN}, &e);
   }
   wire::sync(out_);
-  asked_.push({.op = op, .pings = true});
+  ask({.op = op, .pings = true});
   pump();
+  arm_keepalive();
 }
 
 }  // namespace headgate::postgres

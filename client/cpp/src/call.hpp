@@ -54,6 +54,7 @@ struct Call {
   std::mutex mutex;
   std::condition_variable changed;
   bool done = false;
+  bool abandoned = false;  // stream: its reader wants no more and must not wait
   Reply reply;
   struct Piece {
     std::vector<std::uint8_t> frame;

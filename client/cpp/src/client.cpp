@@ -89,8 +89,13 @@ std::optional<Bytes> Stream::next_within(Millis time, bool* end) {
   *end = ended_;
   if (ended_) return std::nullopt;
   std::unique_lock lock(call_->mutex);
-  if (!call_->changed.wait_for(lock, time, [&] { return call_->done || !call_->pieces.empty(); }))
+  if (!call_->changed.wait_for(
+          lock, time, [&] { return call_->done || call_->abandoned || !call_->pieces.empty(); }))
     return std::nullopt;
+  if (call_->abandoned) {
+    *end = ended_ = true;
+    return std::nullopt;
+  }
   if (!call_->pieces.empty()) {
     detail::Call::Piece p = std::move(call_->pieces.front());
     call_->pieces.pop_front();

@@ -107,6 +107,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void lost(Session* s);
   void give_up_waiting();
   void retire(Session* s);  // no new work for it
+  void end_listening(Session* s);
   void reap();              // drained sessions, lost ones
   void send(Session* s, const std::function<void(proto::Writer&)>& write);
 

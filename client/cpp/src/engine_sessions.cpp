@@ -167,6 +167,19 @@ void Engine::on_frame(Session* s, std::vector<std::uint8_t> frame) {
     send(s, [&](proto::Writer& w) { encode(w, proto::Pong{ping->id}); });
   } else if (std::holds_alternative<proto::Goaway>(*m)) {
     retire(s);
+    end_listening(s);
+  }
+}
+
+// A draining gateway waits for what is in flight, and a subscription would never end.
+void Engine::end_listening(Session* s) {
+  std::vector<CallPtr> endless;
+  for (const auto& [id, call] : calls_)
+    if (call->session == s && call->verb == "listen") endless.push_back(call);
+  for (const CallPtr& c : endless) {
+    send(s, [&](proto::Writer& w) { encode(w, proto::Cancel{c->id}); });
+    fail(c, Code::draining, c->parts_seen > 0 ? Outcome::applied : Outcome::unknown,
+         "the gateway is being stopped: listen again, to another one");
   }
 }
 

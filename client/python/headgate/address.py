@@ -12,7 +12,8 @@ from urllib.parse import parse_qsl
 from .errors import InvalidRequest
 
 DEFAULT_URL = "ipc:///run/headgate/headgate.sock"
-_KEY_LINE = re.compile(r'^\s*(public|secret)\s*=\s*"([^"]{40})"\s*(?:#.*)?$')
+_Z85 = r"[0-9a-zA-Z.\-:+=^!/*?&<>()\[\]{}@%$#]"
+_KEY_LINE = re.compile(rf'^\s*(public|secret)\s*=\s*"({_Z85}{{40}})"\s*(?:#.*)?$')
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,7 @@ def read_key_file(path: str) -> Tuple[bytes, bytes]:
     """The client's (public, secret) key from a file that ``headgate keygen`` wrote."""
     keys = {}
     try:
-        with open(path, encoding="utf-8") as f:
+        with open(path, encoding="utf-8", errors="replace") as f:
             for line in f:
                 match = _KEY_LINE.match(line)
                 if match:
@@ -72,7 +73,7 @@ def _address(url: str, key_file: Optional[str]) -> Address:
     endpoint, _, query = url.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=False))
     # Z85 has characters that URL decoding would change, so the key is taken from the raw text.
-    raw = re.search(r"(?:^|&)server_key=(.{40})(?:&|$)", query)
+    raw = re.search(rf"(?:^|&)server_key=({_Z85}{{40}})(?:&|$)", query)
     unknown = set(options) - {"server_key"} if not raw else set()
     if unknown:
         raise InvalidRequest(f"unknown option {sorted(unknown)[0]!r} in {endpoint}?...", code="invalid")

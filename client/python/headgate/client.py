@@ -16,15 +16,14 @@ from typing import Any, Dict, Iterable, Iterator, List, Optional
 
 from . import wire
 from .address import Address, addresses
+from .checks import check_timeout
 from .connection import Connection, Pending
 from .errors import (DeadlineExceeded, Draining, HeadgateError, InvalidRequest, ProtocolError,
-                     Unavailable, error_for)
+                     TransactionExpired, Unavailable, error_for)
+from .stream import GRACE, Stream
 from .version import __version__
 
-# How much longer than the request's own timeout this end waits, so that the gateway's answer (which
-# knows the outcome) usually comes first.
-_GRACE = 0.25
-_STALL_CALLER = 30.0  # seconds without a part or credit before this end gives a stream up
+_STALL_UPLOAD = 30.0  # seconds without credit before this end gives an upload up
 
 
 class Answer:
@@ -63,6 +62,13 @@ class Client:
         self._all: "weakref.WeakSet[Connection]" = weakref.WeakSet()
         self._closed = False
         self._next = 0
+        self._guard = threading.Lock()  # of _all and _closed together
+        self._pid = os.getpid()
+
+    @property
+    def timeout(self) -> float:
+        """Seconds, of requests that give none."""
+        return self._timeout
 
     # -- faces -------------------------------------------------------------------------------
 
@@ -110,8 +116,14 @@ class Client:
         options = _options(timeout, read_only, idempotent, key, tx, trace)
         deadline = time.monotonic() + timeout
         while True:
-            conn = connection or self.connection(deadline)
-            pending = conn.send_request(store, verb, options, {} if body is None else body)
+            conn = self._connection_of(connection, tx, deadline)
+            try:
+                pending = conn.send_request(store, verb, options, {} if body is None else body)
+            except Unavailable:
+                # Nothing was handed over: it is sent on a new connection, while there is time.
+                if connection is not None or time.monotonic() >= deadline:
+                    raise
+                continue
             try:
                 reply = self._wait(conn, pending, deadline)
             except Draining as e:
@@ -132,9 +144,9 @@ class Client:
         options = _options(timeout, read_only, False, None, tx, None)
         options["fetch"] = fetch
         options["credit"] = credit
-        conn = connection or self.connection(time.monotonic() + timeout)
+        conn = self._connection_of(connection, tx, time.monotonic() + timeout)
         pending = conn.send_request(store, verb, options, body)
-        return Stream(conn, pending, credit, timeout)
+        return Stream(conn, pending, credit, timeout, tx)
 
     def upload(self, store: str, verb: str, body: Any, pieces: Iterable[Any], *,
                timeout: Optional[float] = None, tx: Optional[int] = None,
@@ -146,7 +158,7 @@ class Client:
         """
         timeout = self._timeout if timeout is None else timeout
         options = _options(timeout, False, False, None, tx, None)
-        conn = connection or self.connection(time.monotonic() + timeout)
+        conn = self._connection_of(connection, tx, time.monotonic() + timeout)
         pending = conn.send_request(store, verb, options, body)
         sequence = 0
         iterator = iter(pieces)
@@ -166,7 +178,7 @@ class Client:
             reply = self._wait(conn, pending, time.monotonic() + timeout)
             return Answer(reply.body, reply.meta)
         except BaseException:
-            self._give_up(conn, pending)
+            conn.give_up(pending)
             raise
 
     def begin(self, conn: Connection, store: str, body: Any, read_only: bool,
@@ -185,9 +197,15 @@ class Client:
         if self._closed:
             raise InvalidRequest("this client has been closed", code="invalid")
         conn: Optional[Connection] = getattr(self._local, "connection", None)
-        if conn is not None and conn.alive() and not conn.going_away:
-            return conn
-        # One that goes away stays open for the transactions and streams that still hold it.
+        if conn is None or not conn.alive() or conn.going_away:
+            if conn is not None and conn.closed is not None:
+                self._next = self._addresses.index(conn.address) + 1
+            # One that goes away stays open for the transactions and streams that still hold it.
+            conn = self._local.connection = self.new_connection(deadline)
+        return conn
+
+    def new_connection(self, deadline: Optional[float] = None) -> Connection:
+        """A connection that is nobody's yet."""
         deadline = time.monotonic() + self._timeout if deadline is None else deadline
         first: Optional[HeadgateError] = None
         for i in range(len(self._addresses)):
@@ -202,15 +220,36 @@ class Client:
                 first = first or e
                 continue
             self._next = (self._next + i) % len(self._addresses)
-            self._local.connection = conn
-            self._all.add(conn)
+            self._keep(conn)
             return conn
         raise first or Unavailable("no time was left to connect to a gateway", code="unavailable")
 
+    def _connection_of(self, given: Optional[Connection], tx: Optional[int],
+                       deadline: float) -> Connection:
+        """The transaction's, or this thread's."""
+        if given is None:
+            return self.connection(deadline)
+        if tx is not None and given.pid == os.getpid() and not given.alive():
+            raise TransactionExpired(
+                f"the transaction ended with its connection to {given.address}: {given.closed}",
+                code="transaction_expired", outcome="rolled_back")
+        return given
+
+    def _keep(self, conn: Connection) -> None:
+        if self._pid != os.getpid():  # the lock may have been held by a thread that is not here
+            self._guard, self._all, self._pid = threading.Lock(), weakref.WeakSet(), os.getpid()
+        with self._guard:
+            closed = self._closed
+            if not closed:
+                self._all.add(conn)
+        if closed:
+            conn.close("the client was closed")
+            raise InvalidRequest("this client has been closed", code="invalid")
+
     def _leave(self, conn: Connection, deadline: float) -> bool:
         """After `draining`: True when there is time to try again, elsewhere first."""
-        conn.close("the gateway is draining")
-        self._next += 1
+        conn.going_away = True  # not closed: a transaction or a stream may still be open there
+        self._next = self._addresses.index(conn.address) + 1
         pause = random.uniform(0.02, 0.1)
         if time.monotonic() + pause >= deadline:
             return False
@@ -218,17 +257,19 @@ class Client:
         return True
 
     def _wait(self, conn: Connection, pending: Pending, deadline: float) -> wire.Reply:
+        begun = time.monotonic()
         try:
             while pending.reply is None:
                 if pending.error is not None:
                     raise pending.error
-                left = deadline + _GRACE - time.monotonic()
+                left = deadline + GRACE - time.monotonic()
                 if left <= 0:
+                    conn.suspect(begun)
                     raise DeadlineExceeded("the gateway did not answer in time", code="deadline",
                                            outcome="unknown")
                 conn.pump(left)
         except BaseException:
-            self._give_up(conn, pending)
+            conn.give_up(pending)
             raise
         reply = pending.reply
         if reply.code != "ok":
@@ -239,26 +280,22 @@ class Client:
     def _await_credit(conn: Connection, pending: Pending, sequence: int) -> None:
         begun = time.monotonic()
         while pending.upload_credit < sequence and pending.reply is None and pending.error is None:
-            left = begun + _STALL_CALLER - time.monotonic()
+            left = begun + _STALL_UPLOAD - time.monotonic()
             if left <= 0:
                 raise DeadlineExceeded("the gateway took no more upload data", code="deadline",
                                        outcome="unknown")
             conn.pump(left)
 
-    @staticmethod
-    def _give_up(conn: Connection, pending: Pending) -> None:
-        """Cancels what nobody waits for any more (deadline, Ctrl-C), so that the store stops too."""
-        try:
-            conn.send_cancel(pending)
-        except HeadgateError:
-            pass
-        conn.forget(pending)
-
     def close(self) -> None:
-        """Ends all connections; what is in flight in other threads fails."""
-        self._closed = True
-        for conn in list(self._all):
-            conn.close("the client was closed")
+        """Ends all connections, from any thread; what is in flight in other threads fails."""
+        if self._pid != os.getpid():  # what it has are the parent's
+            self._closed = True
+            return
+        with self._guard:
+            self._closed = True
+            connections = list(self._all)
+        for conn in connections:
+            conn.end("the client was closed")
 
     def __enter__(self) -> "Client":
         return self
@@ -270,75 +307,13 @@ class Client:
         return f"Client({', '.join(map(str, self._addresses))})"
 
 
-class Stream:
-    """The parts of a streamed reply, in order; ends with the reply. Close it to stop early."""
-
-    def __init__(self, conn: Connection, pending: Pending, credit: int, timeout: float) -> None:
-        self._conn = conn
-        self._pending = pending
-        self._credit = credit
-        self._window = credit
-        self._taken = 0
-        self._first_until = time.monotonic() + timeout + _GRACE
-        self._ended = False
-        self.meta: Dict[str, Any] = {}
-        self.connection = conn
-
-    def __iter__(self) -> Iterator[Any]:
-        """Yields the body of each part, then the reply's body when it has one."""
-        try:
-            while not self._ended:
-                body = self._next()
-                if body is not None:
-                    yield body
-        finally:
-            self.close()
-
-    def _next(self) -> Any:
-        p = self._pending
-        limit = self._first_until if self._taken == 0 else time.monotonic() + 2 * _STALL_CALLER
-        while not p.parts:
-            if p.error is not None:
-                self._ended = True
-                raise p.error
-            if p.reply is not None:
-                self._ended = True
-                self.meta = p.reply.meta
-                if p.reply.code != "ok":
-                    raise error_for(p.reply.code, p.reply.meta, p.reply.body)
-                return p.reply.body
-            left = limit - time.monotonic()
-            if left <= 0:
-                raise DeadlineExceeded("the gateway sent no further part in time", code="deadline",
-                                       outcome="unknown")
-            self._conn.pump(left)
-        part = p.parts.popleft()
-        self._taken += 1
-        if p.reply is None and self._credit - self._taken <= self._window // 2:
-            self._credit = self._taken + self._window
-            self._conn.send_credit(p, self._credit)
-        return part.body
-
-    def close(self) -> None:
-        """Ends the stream; the store stops sending. Nothing happens when it has ended already."""
-        if not self._ended:
-            self._ended = True
-            Client._give_up(self._conn, self._pending)
-
-    def __enter__(self) -> "Stream":
-        return self
-
-    def __exit__(self, *exc: Any) -> None:
-        self.close()
-
-
 def _milliseconds(seconds: float) -> int:
     return max(1, int(seconds * 1000))
 
 
 def _options(timeout: float, read_only: bool, idempotent: bool, key: Optional[str],
              tx: Optional[int], trace: Optional[str]) -> Dict[str, Any]:
-    options: Dict[str, Any] = {"timeout_ms": _milliseconds(timeout)}
+    options: Dict[str, Any] = {"timeout_ms": _milliseconds(check_timeout(timeout))}
     if read_only:
         options["read_only"] = True
     if idempotent:
@@ -363,9 +338,9 @@ def connect(url: Optional[str] = None, *, key_file: Optional[str] = None, timeou
 
     The connection is made here, so a wrong address is told at once.
     """
-    if timeout <= 0:
-        raise InvalidRequest(f"timeout must be above 0 seconds, got {timeout}", code="invalid")
+    check_timeout(timeout)
     program = os.path.basename(sys.argv[0]) if sys.argv and sys.argv[0] else "python"
-    client = Client(addresses(url, key_file), timeout=timeout, name=(name or program)[:255])
+    shown = (name or program).encode("utf-8", "replace")[:255].decode("utf-8", "ignore")
+    client = Client(addresses(url, key_file), timeout=timeout, name=shown)
     client.connection(time.monotonic() + timeout)
     return client

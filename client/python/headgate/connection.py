@@ -4,14 +4,20 @@ libzmq would reconnect silently, and then a request of an hour ago runs and the 
 last one's answer. So reconnection is off; a disconnect is seen on the socket's monitor, ends this
 connection for good, and fails what was in flight with the outcome that is known.
 
-A connection belongs to one thread.
+A connection belongs to one thread and to one process. Two things alone may come from others:
+``end()``, which wakes the thread that waits, and a cancel (a generator that another thread's garbage
+collector finds). ``_lock`` keeps them off the sockets while they are in use.
 """
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import socket
+import threading
 import time
+import weakref
 from collections import deque
 from typing import Any, Deque, Dict, Optional
 
@@ -20,11 +26,14 @@ from zmq.utils.monitor import recv_monitor_message
 
 from . import wire
 from .address import Address
-from .errors import HeadgateError, ProtocolError, Unauthenticated, Unavailable, error_for
+from .errors import (HeadgateError, InvalidRequest, ProtocolError, TooLarge, Unauthenticated,
+                     Unavailable, error_for)
 
 _ENDED = zmq.EVENT_DISCONNECTED | zmq.EVENT_CLOSED
 _EVENTS = (_ENDED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL
            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
+_SUSPICION = 2.0    # seconds for an answer, of a gateway that left a request without one
+_POLL_MAX = 3600.0  # seconds of one poll; what waits longer polls again
 
 
 class Pending:
@@ -50,11 +59,24 @@ class Connection:
         self.stores: Dict[str, Any] = {}
         self._ids = itertools.count(1)
         self._pending: Dict[int, Pending] = {}
+        self.heard = time.monotonic()         # when a frame came last
+        self.heartbeat = 10.0                 # seconds of silence, then the gateway is asked
+        self._asked: Optional[float] = None   # when, if it was
+        self._lock = threading.RLock()
+        self._pumped_by: Optional[int] = None  # the thread that waits in pump()
+        self._ending: Optional[str] = None     # why another thread wants it to end
+        self._cancels: Deque[int] = deque()    # of other threads, sent by the one that pumps
+        self.open_streams: "weakref.WeakSet[Any]" = weakref.WeakSet()  # of transactions
+        self._wake, self._woken = socket.socketpair()
+        self._wake.setblocking(False)
         self._context = zmq.Context.instance()
         self._socket = self._context.socket(zmq.DEALER)
         self._monitor = None
         try:
             self._open(name, version, timeout)
+        except zmq.ZMQError as e:  # an endpoint or key that libzmq does not take
+            self.close("the connection could not be opened")
+            raise InvalidRequest(f"{address}: {e}", code="invalid") from e
         except BaseException:
             self.close("the connection could not be opened")
             raise
@@ -63,6 +85,7 @@ class Connection:
         s = self._socket
         s.setsockopt(zmq.LINGER, 0)
         s.setsockopt(zmq.RECONNECT_IVL, -1)
+        s.setsockopt(zmq.IPV6, 1)
         s.setsockopt(zmq.SNDHWM, 0)
         s.setsockopt(zmq.RCVHWM, 0)
         s.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(timeout * 1000)))
@@ -78,6 +101,7 @@ class Connection:
         self._poller = zmq.Poller()
         self._poller.register(s, zmq.POLLIN)
         self._poller.register(self._monitor, zmq.POLLIN)
+        self._poller.register(self._woken, zmq.POLLIN)
         self._welcome: Optional[wire.Welcome] = None
         s.connect(self.address.endpoint)
         pending = self._new_pending()
@@ -100,6 +124,7 @@ class Connection:
             raise ProtocolError(f"the gateway chose protocol version {self._welcome.version}")
         self._pending.pop(pending.id, None)
         self.limits = self._welcome.limits
+        self.heartbeat = self._welcome.heartbeat_ms / 1000
         self.stores = {s[0]: s for s in self._welcome.stores if isinstance(s, list) and s}
 
     def _new_pending(self) -> Pending:
@@ -115,6 +140,11 @@ class Connection:
         """Looks, without waiting, whether the other end is still there."""
         if self.closed is None and self.pid == os.getpid():
             self.pump(0)
+            if self._asked is not None:
+                if self.heard > self._asked:
+                    self._asked = None
+                elif time.monotonic() > self._asked + min(self.heartbeat, _SUSPICION):
+                    self.end("the gateway has gone silent")
         return self.closed is None and self.pid == os.getpid()
 
     def send_request(self, store: str, verb: str, options: Dict[str, Any], body: Any) -> Pending:
@@ -130,38 +160,122 @@ class Connection:
 
     def send_data(self, pending: Pending, sequence: int, last: bool, body: Any) -> None:
         frame = wire.data(pending.id, sequence, last, body)
+        if len(frame) > self.message_max:
+            raise TooLarge(f"a piece of the upload has {len(frame)} bytes, the gateway takes "
+                           f"{self.message_max}: send fewer rows a piece", code="too_large",
+                           outcome="rolled_back")
         self._send(frame)
 
     def send_credit(self, pending: Pending, sequence: int) -> None:
         self._send(wire.credit(pending.id, sequence))
 
     def send_cancel(self, pending: Pending) -> None:
-        if self.closed is None and pending.reply is None:
-            self._send(wire.cancel(pending.id))
+        if self.closed is not None or pending.reply is not None or self.pid != os.getpid():
+            return
+        if self._lock.acquire(blocking=False):
+            try:
+                self._send(wire.cancel(pending.id))
+            finally:
+                self._lock.release()
+        else:  # its thread waits: it sends the cancel, and this one need not wait for it
+            self._cancels.append(pending.id)
+            self._wake_up()
 
-    def forget(self, pending: Pending) -> None:
-        """Nobody waits for it any more; what still comes for it is dropped."""
+    def suspect(self, since: float) -> None:
+        """Something sent at ``since`` was not answered in time. When nothing else has come either
+        the gateway may be stopped: it is asked, and alive() looks for the answer."""
+        if self.heard < since and self._asked is None:
+            self._asked = time.monotonic()
+            with contextlib.suppress(HeadgateError):
+                self._send(wire.ping(0))
+
+    def check_silence(self) -> float:
+        """Asks a gateway that has said nothing for a heartbeat whether it is there; gives it up when
+        it does not answer for another. Returns the seconds until the next look.
+
+        REQUIRES: what has come has been taken in.
+        """
+        now = time.monotonic()
+        if self._asked is not None and self._asked < self.heard:
+            self._asked = None
+        left = (self.heard if self._asked is None else self._asked) + self.heartbeat - now
+        if left > 0:
+            return left
+        if self._asked is not None:
+            self.end("the gateway has gone silent")
+            return 0
+        self._asked = now
+        self._send(wire.ping(0))
+        return self.heartbeat
+
+    def give_up(self, pending: Pending) -> None:
+        """Cancels what nobody waits for any more (deadline, Ctrl-C), so that the store stops too.
+        What still comes for it is dropped."""
+        with contextlib.suppress(HeadgateError):
+            self.send_cancel(pending)
         self._pending.pop(pending.id, None)
 
+    def end_streams(self, keep: bool) -> None:
+        """Ends what is open of a transaction's streams, before the transaction ends: read to their
+        ends when it is to be kept, else cancelled."""
+        for stream in list(self.open_streams):
+            stream.close() if keep else stream.abandon()
+        self.open_streams.clear()
+
+    def in_use(self) -> bool:
+        """Frames are being taken in, here or in another thread."""
+        return self._pumped_by is not None
+
     def _send(self, frame: bytes) -> None:
-        if self.closed is not None:
-            raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
-                              code="unavailable")
-        try:
-            self._socket.send(frame, zmq.DONTWAIT)
-        except zmq.Again:
-            raise Unavailable(f"{self.address} does not take more requests", code="unavailable") from None
+        self._check_process()
+        with self._lock:
+            if self._ending is not None:
+                self.close(self._ending)
+            if self.closed is not None:
+                raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
+                                  code="unavailable")
+            try:
+                self._socket.send(frame, zmq.DONTWAIT)
+            except zmq.Again:  # there is no limit but the other end's absence
+                self.close("the gateway closed it")
+                raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
+                                  code="unavailable") from None
+
+    def _check_process(self) -> None:
+        if self.pid != os.getpid():
+            raise InvalidRequest("a transaction, stream or listener does not survive fork(): it "
+                                 "belongs to the parent process", code="invalid")
 
     def pump(self, timeout: float) -> bool:
         """Waits up to ``timeout`` seconds for something to come and takes in all that is there.
 
         True when something came.
         """
-        if self.closed is not None:
+        self._check_process()
+        with self._lock:
+            if self.closed is not None:
+                return True
+            outer, self._pumped_by = self._pumped_by, threading.get_ident()
+            try:
+                return self._pump(timeout)
+            finally:
+                self._pumped_by = outer
+                if self._ending is not None:
+                    self.close(self._ending)
+
+    def _pump(self, timeout: float) -> bool:
+        if self._ending is not None:
             return True
-        events = dict(self._poller.poll(max(0, int(timeout * 1000 + 0.999))))
+        events = dict(self._poller.poll(max(0, int(min(timeout, _POLL_MAX) * 1000 + 0.999))))
         if not events:
             return False
+        if self._woken.fileno() in events:
+            self._woken.recv(64)
+            with contextlib.suppress(HeadgateError):  # it ended: so did what was to be cancelled
+                while self._cancels:
+                    self._send(wire.cancel(self._cancels.popleft()))
+        if self._ending is not None:
+            return True
         while True:
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
@@ -199,6 +313,7 @@ class Connection:
 
     def _take(self, data: bytes) -> None:
         frame = wire.decode(data)
+        self.heard = time.monotonic()
         if isinstance(frame, wire.Welcome):
             self._welcome = frame
         elif isinstance(frame, wire.Reply):
@@ -222,6 +337,23 @@ class Connection:
         elif isinstance(frame, wire.Goaway):
             self.going_away = True
 
+    def _wake_up(self) -> None:
+        try:
+            self._wake.send(b"w")
+        except OSError:  # closed meanwhile, or woken more often than it looked
+            pass
+
+    def end(self, reason: str) -> None:
+        """As close(), from any thread or signal handler: whoever waits here is woken first."""
+        if self.closed is not None or self.pid != os.getpid():
+            return
+        self._ending = reason
+        self._wake_up()
+        if self._pumped_by == threading.get_ident():
+            return  # in a signal handler inside pump(), which closes it
+        with self._lock:
+            self.close(reason)
+
     def close(self, reason: str = "closed by the caller") -> None:
         """Ends the connection. Requests in flight fail with outcome ``unknown``."""
         if self.closed is not None:
@@ -232,9 +364,17 @@ class Connection:
                 f"the connection to {self.address} was lost while the request was in flight: {reason}",
                 code="unavailable", outcome="unknown")
         self._pending.clear()
+        self._wake.close()
+        self._woken.close()
         if self.pid != os.getpid():  # a forked child must not touch its parent's sockets
             return
         if self._monitor is not None:
             self._socket.disable_monitor()
+            self._monitor.close(0)
             self._monitor = None
         self._socket.close(0)
+
+    def __del__(self) -> None:
+        """Of a thread that has ended, or of a client that nobody closed."""
+        with contextlib.suppress(Exception):  # not opened, or the interpreter is going away
+            self.close("given up")

@@ -7,9 +7,11 @@ import threading
 from typing import (Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
                     Tuple, Union)
 
-from .client import Answer, Client, Stream
+from .client import Answer, Client
 from .connection import Connection
 from .errors import HeadgateError, InvalidRequest
+from .listen import Listener
+from .stream import Stream
 
 Params = Union[Sequence[Any], Mapping[str, Any]]
 Row = Tuple[Any, ...]
@@ -37,7 +39,7 @@ class Rows:
     def __init__(self, columns: Optional[List[Column]], rows: Iterable[Row], meta: Dict[str, Any],
                  stream: Optional[Stream] = None) -> None:
         self.columns = columns
-        self.meta = meta
+        self.meta = meta  # of a stream: empty until its end
         self._rows = iter(rows)
         self._stream = stream
 
@@ -169,6 +171,30 @@ class Sql:
     def indexes(self, table: str) -> List[Dict[str, Any]]:
         return list(self._rows("indexes", {"table": table}).dicts())
 
+    # -- notifications -----------------------------------------------------------------------
+
+    def listen(self, *channels: str, timeout: Optional[float] = None,
+               read_only: bool = False) -> Listener:
+        """Listens to channels of the store (PostgreSQL's LISTEN); up to 64, each as it is spelt.
+
+            with db.listen("prices") as listener:
+                for note in listener:                # or listener.get(timeout=5)
+                    cache.pop(note.payload, None)
+
+        What is notified after this has returned is heard: see :class:`headgate.Listener`, also for
+        what is lost when a connection is. ``timeout`` is of the beginning alone. Not part of a
+        transaction that is open here.
+        """
+        return Listener(self._client, self.store, channels, read_only,
+                        self._client.timeout if timeout is None else timeout)
+
+    def notify(self, channel: str, payload: str = "", *, timeout: Optional[float] = None) -> None:
+        """Sends a notification (PostgreSQL's pg_notify); in a transaction when that commits.
+
+        PostgreSQL takes payloads of less than 8000 bytes, and sends equal ones of one transaction
+        once."""
+        self.execute("select pg_notify($1, $2)", (channel, payload), timeout=timeout)
+
     # -- transactions ------------------------------------------------------------------------
 
     def transaction(self, *, isolation: Optional[str] = None, read_only: bool = False,
@@ -177,7 +203,8 @@ class Sql:
 
         All calls of this object in this thread belong to it meanwhile. Inside another transaction
         of this object it is a savepoint. The gateway rolls back what idles too long
-        (``TransactionExpired``).
+        (``TransactionExpired``). One call at a time: while a result of it streams (``fetch``)
+        another call raises Conflict.
         """
         return Transaction(self, isolation, read_only, timeout)
 
@@ -254,6 +281,7 @@ class Transaction:
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
+            self.connection.end_streams(kind is None or self._outer is not None)
             if self._outer is not None:
                 if kind is None:
                     self._sql.request("release", {"name": self._savepoint})

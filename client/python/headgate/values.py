@@ -39,6 +39,7 @@ _DAY_US = 86_400_000_000
 _DIGITS_MAX = 150_000
 _SECONDS_MAX = 2_147_483_646 * 86_400
 _MICROSECOND = datetime.timedelta(microseconds=1)
+_SECOND = datetime.timedelta(seconds=1)
 
 
 class Interval(NamedTuple):
@@ -159,6 +160,13 @@ def _decimal(value: decimal.Decimal) -> msgpack.ExtType:
     return msgpack.ExtType(1, struct.pack(">Bh", 1 if negative else 0, scale) + text.encode("ascii"))
 
 
+def _since_epoch(value: datetime.datetime) -> datetime.timedelta:
+    offset = value.utcoffset()
+    if offset is None:
+        raise ValueError("a datetime whose zone has no offset for it")
+    return value.replace(tzinfo=None) - _EPOCH - offset
+
+
 def _time_of_day(value: datetime.time) -> bytes:
     us = ((value.hour * 60 + value.minute) * 60 + value.second) * 1_000_000 + value.microsecond
     return struct.pack(">q", us)
@@ -180,7 +188,9 @@ def to_wire(value: Any) -> Any:
         return list(value)
     if isinstance(value, datetime.datetime):
         if value.tzinfo is not None:
-            return msgpack.Timestamp.from_datetime(value)
+            # Not datetime.timestamp(): as a float it loses microseconds far from 1970.
+            seconds, rest = divmod(_since_epoch(value), _SECOND)
+            return msgpack.Timestamp(seconds, rest // _MICROSECOND * 1000)
         return msgpack.ExtType(4, struct.pack(">q", (value - _EPOCH) // _MICROSECOND))
     if isinstance(value, datetime.date):
         return msgpack.ExtType(2, struct.pack(">i", value.toordinal() - _EPOCH_DAY))

@@ -7,6 +7,7 @@ knows a socket.
 from __future__ import annotations
 
 import re
+import struct
 from typing import Any, Dict, List, NamedTuple, Optional, Union
 
 import msgpack
@@ -67,7 +68,7 @@ def pack(value: Any) -> bytes:
     """One value as msgpack, with the protocol's ext types; refuses what has no exact form."""
     try:
         return msgpack.packb(value, default=values.to_wire, use_bin_type=True, strict_types=True)
-    except (OverflowError, ValueError, TypeError) as e:
+    except (OverflowError, ValueError, TypeError, struct.error) as e:
         raise InvalidRequest(f"this value cannot be sent: {e}", code="invalid") from e
 
 

@@ -13,5 +13,6 @@
 #include "headgate/documents.hpp"
 #include "headgate/error.hpp"
 #include "headgate/key_value.hpp"
+#include "headgate/listen.hpp"
 #include "headgate/sql.hpp"
 #include "headgate/value.hpp"

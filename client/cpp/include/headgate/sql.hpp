@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "headgate/connection.hpp"
+#include "headgate/listen.hpp"
 #include "headgate/value.hpp"
 
 namespace headgate {
@@ -247,6 +248,12 @@ class Sql {
   RowStream<Row> copy_out(std::string_view table) const {
     return RowStream<Row>(stream_of("copy_out", pack(Doc("table", table))));
   }
+
+  // Listens to up to 64 channels, each as it is spelt. Waits until the store does, as long as
+  // CallOptions::timeout; then what is notified is heard. Not part of a transaction.
+  [[nodiscard]] Listener listen(const std::vector<std::string>& channels) const;
+  // PostgreSQL's pg_notify; in a transaction it is sent when that commits.
+  void notify(std::string_view channel, std::string_view payload = {}) const;
 
   [[nodiscard]] Rows<Value> tables() const;
   [[nodiscard]] Rows<Value> columns(std::string_view table) const;

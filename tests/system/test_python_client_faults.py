@@ -1,0 +1,240 @@
+"""The Python client when things break: threads, forks, streams given up, gateways that go away."""
+
+import gc
+import os
+import signal
+import sys
+import threading
+import time
+import warnings
+
+import pytest
+from gateway import ROOT, until
+
+sys.path.insert(0, str(ROOT / "client" / "python"))
+
+import headgate  # noqa: E402
+
+KV = """
+[stores.kv]
+plugin = "sqlite"
+kind = "key_value"
+options = { path = "kv.db" }
+[stores.docs]
+plugin = "sqlite"
+kind = "document"
+options = { path = "docs.db" }
+"""
+GRANTS = "".join(f'\n[[grants]]\nservice = "app"\nstore = "{s}"\naccess = "admin"\n'
+                 for s in ("kv", "docs", "headgate"))
+
+
+@pytest.fixture
+def gw(start):
+    return start(stores=KV, grants=GRANTS)
+
+
+@pytest.fixture
+def client(gw):
+    with headgate.connect(gw.url, timeout=20) as c:
+        yield c
+
+
+@pytest.fixture
+def db(client):
+    db = client.sql("sql")
+    db.execute("create table n (i integer primary key)")
+    db.copy_in("n", ([i] for i in range(5000)))
+    return db
+
+
+def count(db, where="1"):
+    return db.query(f"select count(*) from n where {where}").scalar()
+
+
+def test_close_wakes_other_threads(gw):
+    client = headgate.connect(gw.url)
+    errors = []
+
+    def wait():
+        try:
+            client.key_value("kv").blpop("nothing", 20)
+        except headgate.HeadgateError as e:
+            errors.append(e)
+
+    threads = [threading.Thread(target=wait) for _ in range(4)]
+    for t in threads:
+        t.start()
+    until(lambda: sum(c._pumped_by is not None for c in list(client._all)) == 4, what="all wait")
+    client.close()
+    for t in threads:
+        t.join(5)
+        assert not t.is_alive()
+    assert [type(e) for e in errors] == [headgate.Unavailable] * 4
+    with pytest.raises(headgate.InvalidRequest):
+        client.ping()
+
+
+def test_a_fork_inside_a_transaction_leaves_it_to_the_parent(gw, client, db):
+    with db.transaction():
+        db.execute("insert into n values (-1)")
+        child = os.fork()
+        if child == 0:
+            code = 1
+            try:
+                db.execute("insert into n values (-2)")
+            except headgate.InvalidRequest:
+                code = 0 if client.ping() < 20 else 2  # outside of it the child has its own
+            os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        db.execute("insert into n values (-3)")
+    assert [r[0] for r in db.query("select i from n where i < 0 order by i")] == [-3, -1]
+
+
+def test_a_stream_that_is_given_up_does_not_cost_its_transaction(db):
+    with db.transaction():
+        db.execute("insert into n values (-1)")
+        for _ in db.query("select i from n", fetch=10):
+            break
+        assert db.query("select 1").scalar() == 1
+        rows = db.query("select i from n", fetch=10)
+        next(rows)
+        with pytest.raises(headgate.Conflict):
+            db.query("select 1")
+    assert count(db, "i = -1") == 1
+    with pytest.raises(ZeroDivisionError):
+        with db.transaction():
+            db.execute("insert into n values (-2)")
+            for _ in db.query("select i from n", fetch=10):
+                1 / 0
+    assert count(db, "i = -2") == 0
+    db.execute("insert into n values (-2)", timeout=0.9)  # the writer was let go at once
+
+
+def test_a_savepoint_survives_a_stream_that_is_given_up(db):
+    with db.transaction():
+        with pytest.raises(ZeroDivisionError):
+            with db.transaction():
+                db.execute("insert into n values (-1)")
+                for _ in db.query("select i from n", fetch=10):
+                    1 / 0
+        db.execute("insert into n values (-2)")
+    assert (count(db, "i = -1"), count(db, "i = -2")) == (0, 1)
+
+
+def test_documents_that_stream_in_a_transaction(client):
+    docs = client.documents("docs")
+    docs["s"].insert_many([{"i": i} for i in range(500)])
+    with docs.transaction() as tx:
+        tx["s"].insert_one({"i": -1})
+        found = iter(tx["s"].find({}))
+        next(found)
+    assert docs["s"].count_documents({"i": -1}) == 1
+
+
+def test_the_meta_of_a_stream_is_there_at_its_end(db):
+    rows = db.query("select i from n", fetch=100)
+    assert len(rows.all()) == 5000
+    assert rows.meta["outcome"] == 3
+
+
+def test_a_stream_outside_of_a_transaction_is_cancelled(client, db):
+    for _ in db.query("select i from n", fetch=10):
+        break
+    until(lambda: not client.connection()._pending, what="nothing is kept of it")
+    assert count(db) == 5000
+
+
+def test_a_piece_that_is_too_long_is_told(client, db):
+    db.execute("create table b (b blob)")
+    with pytest.raises(headgate.TooLarge) as e:
+        db.copy_in("b", [[b"x" * (45 << 20)]])
+    assert e.value.outcome == "rolled_back"
+    assert db.query("select count(*) from b").scalar() == 0
+
+
+def test_a_gateway_that_is_killed_in_a_transaction(gw, db):
+    with pytest.raises(headgate.TransactionExpired) as e:
+        with db.transaction():
+            db.execute("insert into n values (-1)")
+            gw.process.kill()
+            gw.process.wait()
+            conn = db._tx().connection
+            until(lambda: not conn.alive(), what="the loss is seen")
+            db.execute("insert into n values (-2)")
+    assert e.value.outcome == "rolled_back"
+    gw.start()
+    assert count(db, "i < 0") == 0  # and the next call connects anew
+
+
+def test_a_gateway_that_is_killed_in_mid_stream(gw, db):
+    rows = db.query("select i from n", fetch=10)
+    next(rows)
+    gw.process.kill()
+    gw.process.wait()
+    with pytest.raises(headgate.Unavailable) as e:
+        rows.all()
+    assert e.value.outcome == "unknown"
+
+
+def test_a_stopped_gateway_is_left_for_the_next(start, gw):
+    other = start(stores=KV, grants=GRANTS)
+    with headgate.connect(f"{gw.url},{other.url}") as client:
+        client.ping()
+        gw.signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        answers = 0
+        while not answers and time.monotonic() < begun + 20:
+            try:
+                client.key_value("kv").request("get", {"key": b"k"}, timeout=0.5)
+                answers += 1
+            except headgate.DeadlineExceeded:
+                pass
+        assert answers
+        begun = time.monotonic()
+        client.ping()
+        assert time.monotonic() - begun < 0.5
+        gw.signal(signal.SIGCONT)
+
+
+def test_draining_elsewhere_does_not_cost_an_open_transaction(start, gw):
+    """The transaction is let finish where it began; what is new goes to the next address."""
+    other = start(stores=KV, grants=GRANTS)
+    with headgate.connect(f"{gw.url},{other.url}") as client:
+        db, kv = client.sql("sql"), client.key_value("kv")
+        db.execute("create table t (i integer)")
+        with db.transaction():
+            db.execute("insert into t values (1)")
+            gw.signal(signal.SIGTERM)
+            until(lambda: "event=drain " in gw.log(), what="it drains")
+            kv.set("k", "v")
+            db.execute("insert into t values (2)")
+        assert kv.get("k") == b"v"
+        assert gw.process.wait(20) == 0
+
+
+def test_threads_that_end_leave_nothing_behind(client):
+    def ping():
+        client.ping()
+
+    def run():
+        threads = [threading.Thread(target=ping) for _ in range(10)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join()
+        gc.collect()
+
+    run()
+    before = len(os.listdir("/proc/self/fd"))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        run()
+    until(lambda: len(os.listdir("/proc/self/fd")) <= before + 2, what="descriptors are given back")
+    assert not [w for w in caught if issubclass(w.category, ResourceWarning)]
+
+
+def test_a_name_may_be_anything(gw):
+    for name in ("ü" * 255, "\udcff"):
+        with headgate.connect(gw.url, name=name) as client:
+            client.ping()
