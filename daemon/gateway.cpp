@@ -170,12 +170,17 @@ void Gateway::make_builtin() {
   builtin_.builtin = [this](const Call& call) { return admin_.serve(call); };
 }
 
+std::vector<std::string> all_endpoints(const config::Store& from) {
+  std::vector<std::string> all = from.endpoints;
+  all.insert(all.end(), from.read_endpoints.begin(), from.read_endpoints.end());
+  return all;
+}
+
 plugin::StoreSettings store_settings(const config::Config& config, const config::Store& from) {
   plugin::StoreSettings s;
   s.name = from.name;
   s.kind = from.kind;
-  s.endpoints = from.endpoints;
-  s.endpoints.insert(s.endpoints.end(), from.read_endpoints.begin(), from.read_endpoints.end());
+  s.endpoints = all_endpoints(from);
   s.options = from.options;
   s.statements = config::pack_statements(config);
   s.state_dir = config.daemon.state_dir;

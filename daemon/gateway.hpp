@@ -162,6 +162,8 @@ class Gateway final : private admin::Operator, private Admission {
 
 // For `headgated --check` and for reading files against what plugins take.
 config::SchemaOf schema_of(plugin::Libraries& libraries);
+// Read endpoints come last.
+std::vector<std::string> all_endpoints(const config::Store& from);
 // A store as its driver gets it, but for what it logs in with.
 plugin::StoreSettings store_settings(const config::Config& config, const config::Store& from);
 

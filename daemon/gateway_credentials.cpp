@@ -148,6 +148,7 @@ pool::Settings Gateway::pool_settings(const config::Store& from, const Served& s
   out.endpoints = static_cast<std::uint32_t>(std::max<std::size_t>(from.endpoints.size(), 1));
   out.read_endpoints = static_cast<std::uint32_t>(from.read_endpoints.size());
   out.endpoints += out.read_endpoints;
+  out.addresses = all_endpoints(from);
   out.credentials.by_service = s.by_service;
   out.credentials.generations = s.generations;
   config::give_numbers(from.pool, out);
@@ -156,6 +157,7 @@ pool::Settings Gateway::pool_settings(const config::Store& from, const Served& s
 
 void Gateway::apply_pools(Served& s) {
   const config::Store* from = config_.store(s.entry.name);
+  s.store->set_endpoints(all_endpoints(*from));
   s.attempts->apply(pool_settings(*from, s), s.generation);
 }
 

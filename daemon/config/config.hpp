@@ -304,6 +304,9 @@ bool in_a_unit();
 // systemd.exec(5)).
 bool is_journal(int fd);
 
+// Whether the same driver serves both: a store is made of its plugin, kind and options once.
+bool made_alike(const Store& a, const Store& b);
+
 // What a reload from `before` to `after` changes, by name of the setting ("daemon.log_level",
 // "stores.orders.lease_idle", "services.app", "grants"), sorted.
 struct Difference {
