@@ -50,11 +50,13 @@ Gateway::Gateway(GatewayOptions options) : options_(std::move(options)) {
   on_hup_.g = this;
   drain_task_.g = this;
   drain_timer_.g = this;
+  secrets_timer_.g = this;
 }
 
 Gateway::~Gateway() {
   *alive_ = nullptr;
   loop_.disarm(drain_timer_);
+  loop_.disarm(secrets_timer_);
   loop_.set_intake(nullptr);
   frontend_.reset();
   for (auto& s : stores_) {
@@ -200,7 +202,12 @@ tl::expected<std::unique_ptr<Gateway::Served>, std::string> Gateway::make_store(
   plugin::StoreSettings settings = store_settings(config_, from);
   if (!from.endpoints.empty()) {
     settings.login = [logins = made->logins, log = log_.get()](const plugin::OpenRequest& r) {
-      return logins->login(r, *log);
+      std::string why;
+      auto login = logins->login(r, &why);
+      if (!login) {
+        log->error("credential_unreadable", {{"store", logins->store}, {"why", std::move(why)}});
+      }
+      return login;
     };
   }
   auto store = plugin::PluginStore::make(*host_, *library, std::move(settings));
@@ -236,6 +243,7 @@ tl::expected<void, std::string> Gateway::open_stores() {
     renew_credentials(*s);
     s->attempts->warm();
   }
+  look_at_secrets();
   return {};
 }
 

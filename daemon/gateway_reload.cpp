@@ -77,6 +77,7 @@ Result<admin::Reloaded> Gateway::reload() {
     apply_pools(*s);
     renew_credentials(*s);
   }
+  look_at_secrets();  // at the pace that holds now
   frontend_->revoke();
   const auto list = [](const std::vector<std::string>& names) {
     std::string out;
