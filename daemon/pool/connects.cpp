@@ -126,7 +126,7 @@ std::int32_t StorePools::pick_endpoint(Pool& p) {
       if (left_alone(p, at) || (the_well && !well(at))) continue;
       some = true;
       Endpoint& e = endpoints_[at];
-      const std::uint32_t most = e.proven ? settings_.connects_max : 1;
+      const std::uint32_t most = e.proven && e.lagging == 0 ? settings_.connects_max : 1;
       if (e.connecting < most && now() >= e.retry_at && e.breaker.would_allow(now())) {
         return static_cast<std::int32_t>(at);
       }
