@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdio>
 #include <map>
+#include <memory>
 #include <set>
 
 #include "daemon/config/settings.hpp"
@@ -51,17 +52,18 @@ class Probe final : public plugin::LinkEvents, public Timer {
   bool run(plugin::Libraries& libraries) {
     auto library = libraries.load({config_.daemon.plugin_dir, from_.plugin, ""});
     if (!library) return say(library.error().message);
+    if (std::string why; !logins_.set_tls(from_.tls, &why)) return say("not tried: " + why);
     auto made = plugin::PluginStore::make(host_, *library, settings());
     if (!made) return say(made.error().message);
-    std::unique_ptr<plugin::PluginStore> store = std::move(*made);
-    if (auto opened = store->open_driver_now(); !opened) return say(opened.error().message);
-    store->set_events(this);
-    const auto lane = std::find_if(store->lanes().begin(), store->lanes().end(),
+    store_ = std::move(*made);
+    if (auto opened = store_->open_driver_now(); !opened) return say(opened.error().message);
+    store_->set_events(this);
+    const auto lane = std::find_if(store_->lanes().begin(), store_->lanes().end(),
                                    [](const plugin::LaneInfo& l) { return l.lease; });
     const auto lane_index = static_cast<std::uint32_t>(
-        lane == store->lanes().end() ? 0 : lane - store->lanes().begin());
+        lane == store_->lanes().end() ? 0 : lane - store_->lanes().begin());
     for (const auto& [account, access] :
-         used(config_, from_, (*library)->description(), store->kind())) {
+         used(config_, from_, (*library)->description(), store_->kind())) {
       add(account, access, lane_index);
     }
     loop_.refresh();
@@ -69,21 +71,23 @@ class Probe final : public plugin::LinkEvents, public Timer {
     loop_.arm(*this, deadline + kGrace);
     for (plugin::OpenRequest& r : requests_) {
       r.deadline = deadline;
-      store->open(r);
+      store_->open(r);
     }
     open_ = requests_.size();
     loop_.run();
     loop_.disarm(*this);
     tell();
-    store->set_events(nullptr);
+    store_->set_events(nullptr);
+    if (late_) return false;
     links_.clear();
-    store.reset();
+    store_.reset();
     return good_;
   }
+  // A connect thread hangs in the plugin (in a resolver, say) and still holds what is ours.
+  [[nodiscard]] bool late() const { return late_; }
 
  private:
   plugin::StoreSettings settings() {
-    logins_.set_tls(from_.tls);
     for (const config::Account& a : config::accounts(config_, from_)) {
       bool changed = false;
       (void)logins_.credentials.put({a.name, a.account, config::render(a.password),
@@ -93,7 +97,12 @@ class Probe final : public plugin::LinkEvents, public Timer {
     plugin::StoreSettings s = store_settings(config_, from_);
     s.inspect = true;
     if (!from_.endpoints.empty()) {
-      s.login = [this](const plugin::OpenRequest& r) { return logins_.login(r, host_.log()); };
+      s.login = [this](const plugin::OpenRequest& r) {
+        std::string why;
+        auto login = logins_.login(r, &why);
+        if (!login) login.error().message = std::move(why);
+        return login;
+      };
     }
     return s;
   }
@@ -129,7 +138,8 @@ class Probe final : public plugin::LinkEvents, public Timer {
     links_[t]->close();
   }
   void open_failed(plugin::Ticket t, const Fault& why) override {
-    results_[t] = {true, why.retry == Retry::other_endpoint, why.message};
+    const bool login = why.code == Code::unauthenticated || why.sqlstate.starts_with("28");
+    results_[t] = {true, why.retry == Retry::other_endpoint, login, why.message};
     end_one();
   }
   void closed(plugin::Ticket) override { end_one(); }
@@ -145,6 +155,21 @@ class Probe final : public plugin::LinkEvents, public Timer {
   void fire() override {
     late_ = true;
     loop_.stop();
+  }
+
+  // The line to look at first: the password's or the account's, else the endpoint's.
+  config::Place place_of(const plugin::OpenRequest& r) const {
+    const auto all = config::accounts(config_, from_);
+    if (results_[r.ticket].login && r.credential < all.size()) {
+      const config::Account& a = all[r.credential];
+      return a.password.from == config::SecretSource::From::none ? a.place : a.password.place;
+    }
+    const auto at = static_cast<std::size_t>(r.endpoint);
+    const bool reads = at >= from_.endpoints.size();
+    const auto found =
+        config_.set_at.find(config::endpoint_key(from_.name, reads ? "read_endpoints" : "endpoints",
+                                                 reads ? at - from_.endpoints.size() : at));
+    return found == config_.set_at.end() ? from_.place : found->second;
   }
 
   void tell() {
@@ -172,16 +197,17 @@ class Probe final : public plugin::LinkEvents, public Timer {
         std::printf("%s: no primary now: %s\n", what.c_str(), result.why.c_str());
       } else {
         good_ = false;
-        std::fprintf(stderr, "%s: %s\n", what.c_str(), result.why.c_str());
+        std::fprintf(stderr, "%s: %s: %s\n", place_of(r).text().c_str(), what.c_str(),
+                     result.why.c_str());
       }
     }
     std::fflush(stdout);
-    if (late_) ::_exit(1);  // a connect thread hangs in the plugin: nothing to wait for
   }
 
   struct Result {
     bool done = false;
     bool wrong_role = false;
+    bool login = false;  // account or password
     std::string why;
   };
   const config::Config& config_;
@@ -189,6 +215,7 @@ class Probe final : public plugin::LinkEvents, public Timer {
   plugin::Host& host_;
   UvLoop& loop_;
   Logins logins_;
+  std::unique_ptr<plugin::PluginStore> store_;
   std::vector<plugin::OpenRequest> requests_;
   std::vector<std::unique_ptr<plugin::Link>> links_;
   std::vector<Result> results_;
@@ -200,7 +227,7 @@ class Probe final : public plugin::LinkEvents, public Timer {
 }  // namespace
 
 void CheckLog::write(Level level, std::string_view event, Fields fields) {
-  if (event != "plugin" && event != "credential_unreadable") return;
+  if (event != "plugin") return;
   std::string store;
   std::string text;
   for (const LogField& f : fields) {
@@ -214,9 +241,14 @@ void CheckLog::write(Level level, std::string_view event, Fields fields) {
 int check_connections(const config::Config& config, plugin::Host& host,
                       plugin::Libraries& libraries, UvLoop& loop) {
   bool good = true;
+  bool late = false;
   for (const config::Store& s : config.stores) {
-    good = Probe(config, s, host, loop).run(libraries) && good;
+    auto probe = std::make_unique<Probe>(config, s, host, loop);
+    good = probe->run(libraries) && good;
+    late = late || probe->late();
+    if (probe->late()) (void)probe.release();
   }
+  if (late) ::_exit(1);  // whatever hangs is not waited for
   return good ? 0 : 1;
 }
 

@@ -3,7 +3,7 @@
 //
 // Owner:   main. Threads: main's, which runs the loop; logins on the host's connect threads.
 // Holds:   nothing is executed in a store. A plugin may look at what the account may do
-//          (HG_CONNECT_INSPECT) and warn.
+//          (HG_CONNECT_INSPECT) and warn. What is wrong with one store leaves the others checked.
 #pragma once
 #include "daemon/config/config.hpp"
 #include "daemon/core/log.hpp"
@@ -13,7 +13,7 @@
 
 namespace headgate {
 
-// A Log for a terminal: warnings and errors of plugins and of secrets as lines on stderr.
+// A Log for a terminal: warnings and errors of plugins as lines on stderr.
 class CheckLog final : public Log {
  public:
   CheckLog() { set_level(Level::warn); }
@@ -24,7 +24,8 @@ class CheckLog final : public Log {
   void write(Level level, std::string_view event, Fields fields) override;
 };
 
-// 0, or 1 when a login failed. REQUIRES: the files have been checked.
+// 0, or 1 when a login failed. REQUIRES: the files have been checked; passwords and
+// certificates need not be good.
 int check_connections(const config::Config& config, plugin::Host& host,
                       plugin::Libraries& libraries, UvLoop& loop);
 

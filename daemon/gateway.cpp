@@ -62,11 +62,13 @@ Gateway::Gateway(GatewayOptions options) : options_(std::move(options)) {
   on_hup_.g = this;
   drain_task_.g = this;
   drain_timer_.g = this;
+  secrets_timer_.g = this;
 }
 
 Gateway::~Gateway() {
   *alive_ = nullptr;
   loop_.disarm(drain_timer_);
+  loop_.disarm(secrets_timer_);
   loop_.set_intake(nullptr);
   frontend_.reset();
   for (auto& s : stores_) {
@@ -184,12 +186,17 @@ void Gateway::make_builtin() {
   builtin_.builtin = [this](const Call& call) { return admin_.serve(call); };
 }
 
+std::vector<std::string> all_endpoints(const config::Store& from) {
+  std::vector<std::string> all = from.endpoints;
+  all.insert(all.end(), from.read_endpoints.begin(), from.read_endpoints.end());
+  return all;
+}
+
 plugin::StoreSettings store_settings(const config::Config& config, const config::Store& from) {
   plugin::StoreSettings s;
   s.name = from.name;
   s.kind = from.kind;
-  s.endpoints = from.endpoints;
-  s.endpoints.insert(s.endpoints.end(), from.read_endpoints.begin(), from.read_endpoints.end());
+  s.endpoints = all_endpoints(from);
   s.options = from.options;
   s.statements = config::pack_statements(config);
   s.state_dir = config.daemon.state_dir;
@@ -209,7 +216,12 @@ tl::expected<std::unique_ptr<Gateway::Served>, std::string> Gateway::make_store(
   plugin::StoreSettings settings = store_settings(config_, from);
   if (!from.endpoints.empty()) {
     settings.login = [logins = made->logins, log = log_.get()](const plugin::OpenRequest& r) {
-      return logins->login(r, *log);
+      std::string why;
+      auto login = logins->login(r, &why);
+      if (!login) {
+        log->error("credential_unreadable", {{"store", logins->store}, {"why", std::move(why)}});
+      }
+      return login;
     };
   }
   auto store = plugin::PluginStore::make(*host_, *library, std::move(settings));
@@ -245,6 +257,7 @@ tl::expected<void, std::string> Gateway::open_stores() {
     renew_credentials(*s);
     s->attempts->warm();
   }
+  look_at_secrets();
   return {};
 }
 

@@ -58,7 +58,8 @@ class Gateway final : private admin::Operator, private Admission {
     std::shared_ptr<Logins> logins;
     std::vector<std::array<std::uint32_t, 4>> by_service;
     std::vector<std::uint32_t> generations;
-    std::vector<bool> named;       // by the configuration in force
+    std::vector<bool> named;  // by the configuration in force
+    std::optional<config::Tls> tls;
     std::uint32_t generation = 0;  // of TLS, and so of every connection
   };
   class RenewJob;
@@ -95,7 +96,8 @@ class Gateway final : private admin::Operator, private Admission {
   // gateway_credentials.cpp
   void take_credentials(const config::Store& from, Served& s);
   void renew_credentials(Served& s);
-  void renewed(Served& s, const access::Credentials::Renewed& what, bool certificates);
+  void look_at_secrets();
+  void renewed(Served& s, const Logins::News& news, bool looked);
   [[nodiscard]] pool::Settings pool_settings(const config::Store& from, const Served& s) const;
   void apply_pools(Served& s);
 
@@ -156,12 +158,18 @@ class Gateway final : private admin::Operator, private Admission {
   int exit_code_ = 0;
   Do<&Gateway::terminate> on_term_;
   Do<&Gateway::reload_on_signal> on_hup_;
+  plugin::JobThreads secrets_{"hg-secrets", 1};
+  std::size_t looks_out_ = 0;  // under way
+  bool look_soon_ = false;     // something was being written
+  When<&Gateway::look_at_secrets> secrets_timer_;
   Do<&Gateway::begin_drain> drain_task_;
   When<&Gateway::look_at_drain> drain_timer_;
 };
 
 // For `headgated --check` and for reading files against what plugins take.
 config::SchemaOf schema_of(plugin::Libraries& libraries);
+// Read endpoints come last.
+std::vector<std::string> all_endpoints(const config::Store& from);
 // A store as its driver gets it, but for what it logs in with.
 plugin::StoreSettings store_settings(const config::Config& config, const config::Store& from);
 

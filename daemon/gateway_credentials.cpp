@@ -1,9 +1,6 @@
-// What stores log in with: accounts and passwords of the configuration, carried to the pools, read
-// outside the loop, and read again at a reload.
-#include <sys/stat.h>
-
+// What stores log in with: accounts, passwords and certificates of the configuration, carried to
+// the pools, read outside the loop, and read again at a reload and when their files change.
 #include <algorithm>
-#include <mutex>
 
 #include "daemon/config/settings.hpp"
 #include "daemon/gateway.hpp"
@@ -12,62 +9,24 @@
 namespace headgate {
 namespace {
 
-// Changes when a file does: which file it is, its size and its times.
-std::string stamp_of(const config::Tls& tls) {
-  std::string out;
-  for (const std::string* file : {&tls.ca_file, &tls.cert_file, &tls.key_file}) {
-    struct stat s {};
-    if (!file->empty() && ::stat(file->c_str(), &s) == 0) {
-      out += std::to_string(s.st_ino) + ":" + std::to_string(s.st_size) + ":" +
-             std::to_string(s.st_mtim.tv_sec) + "." + std::to_string(s.st_mtim.tv_nsec);
-    }
-    out += ";";
-  }
-  return out;
-}
+// While something is being written.
+constexpr Micros kLookAgain = std::chrono::seconds(1);
 
 }  // namespace
 
-Result<plugin::Login> Logins::login(const plugin::OpenRequest& request, Log& log) {
-  auto given = credentials.login(request.credential, request.fresh);
-  if (!given) {
-    log.error("credential_unreadable", {{"store", store}, {"why", given.error()}});
-    // As a refused login: tried once more, then slowly. It is no fault of the server's.
-    return fault(Code::unauthenticated, "the password of credential `" +
-                                            credentials.name(request.credential) +
-                                            "` cannot be read; the gateway's log says why");
-  }
-  plugin::Login out;
-  out.account = std::move(given->account);
-  out.label = std::move(given->name);
-  out.password = std::move(given->password);
-  const std::lock_guard lock(mutex);
-  out.tls = packed_tls;
-  return out;
-}
-
-void Logins::set_tls(const config::Tls& to) {
-  const std::lock_guard lock(mutex);
-  tls = to;
-  packed_tls = config::pack_tls(to);
-}
-
-// Reads every password of one store, and looks at its certificates, on a connect thread.
+// Reads passwords and certificates of one store on a thread that may block: all of them, or of
+// those in files what has changed.
 class Gateway::RenewJob final : public plugin::Job, public plugin::Inbox::Node {
  public:
-  RenewJob(Gateway& g, Served& s)
-      : gateway_(g.alive_), host_(*g.host_), served_(s), logins_(s.logins) {}
+  RenewJob(Gateway& g, Served& s, bool all)
+      : gateway_(g.alive_), host_(*g.host_), served_(s), logins_(s.logins), all_(all) {}
 
   void work() override {
-    renewed_ = logins_->credentials.renew();
-    const std::lock_guard lock(logins_->mutex);
-    const std::string stamp = stamp_of(logins_->tls);
-    new_certificates_ = !logins_->stamp.empty() && logins_->stamp != stamp;
-    logins_->stamp = stamp;
+    news_ = all_ ? logins_->renew() : logins_->look();
     host_.inbox().push(*this);
   }
   void deliver() override {
-    if (Gateway* g = *gateway_) g->renewed(served_, renewed_, new_certificates_);
+    if (Gateway* g = *gateway_) g->renewed(served_, news_, !all_);
     delete this;
   }
 
@@ -76,35 +35,61 @@ class Gateway::RenewJob final : public plugin::Job, public plugin::Inbox::Node {
   plugin::Host& host_;
   Served& served_;
   std::shared_ptr<Logins> logins_;
-  access::Credentials::Renewed renewed_;
-  bool new_certificates_ = false;
+  Logins::News news_;
+  const bool all_;
 };
 
 void Gateway::renew_credentials(Served& s) {
-  if (s.logins->credentials.size() > 0) host_->connects().add(*new RenewJob(*this, s));
+  if (s.logins->credentials.size() > 0) host_->connects().add(*new RenewJob(*this, s, true));
 }
 
-void Gateway::renewed(Served& s, const access::Credentials::Renewed& what, bool certificates) {
-  for (const std::string& why : what.unreadable) {
+// Files are asked, not watched: that alone works for what is mounted over, swapped by a symbolic
+// link above it, or on another host's disk. On a thread of its own, since a disk may hang.
+void Gateway::look_at_secrets() {
+  if (looks_out_ > 0 || state_ != State::serving) return;
+  loop_.disarm(secrets_timer_);
+  look_soon_ = false;
+  if (config_.daemon.secrets_look_every == Micros(0)) return;
+  for (auto& s : stores_) {
+    if (s->logins->credentials.size() == 0) continue;
+    ++looks_out_;
+    secrets_.add(*new RenewJob(*this, *s, false));
+  }
+}
+
+void Gateway::renewed(Served& s, const Logins::News& news, bool looked) {
+  for (const std::string& why : news.passwords.unreadable) {
     log_->error("credential_unreadable", {{"store", s.entry.name}, {"why", why}});
   }
-  for (const std::uint32_t i : what.changed) {
+  for (const std::uint32_t i : news.passwords.changed) {
     ++s.generations[i];
     log_->info("credential_changed",
                {{"store", s.entry.name}, {"credential", s.logins->credentials.name(i)}});
   }
-  if (certificates) {
+  if (!news.unusable.empty()) {
+    log_->error("certificates_unusable", {{"store", s.entry.name}, {"why", news.unusable}});
+  }
+  if (news.certificates) {
     ++s.generation;
     log_->info("certificates_changed", {{"store", s.entry.name}});
   }
-  if (!what.changed.empty() || certificates) apply_pools(s);
+  if (!news.passwords.changed.empty() || news.certificates) apply_pools(s);
+  if (!looked) return;
+  look_soon_ = look_soon_ || news.unsettled;
+  const Micros every = config_.daemon.secrets_look_every;
+  if (--looks_out_ > 0 || every == Micros(0)) return;
+  loop_.arm(secrets_timer_, loop_.now() + (look_soon_ ? std::min(every, kLookAgain) : every));
 }
 
 void Gateway::take_credentials(const config::Store& from, Served& s) {
   const auto accounts = config::accounts(config_, from);
-  if (!(from.tls == s.logins->tls) || s.logins->packed_tls.empty()) {
-    if (!s.logins->packed_tls.empty()) ++s.generation;
-    s.logins->set_tls(from.tls);
+  if (!s.tls || !(from.tls == *s.tls)) {
+    if (s.tls) ++s.generation;
+    s.tls = from.tls;
+    std::string why;
+    if (!s.logins->set_tls(from.tls, &why)) {
+      log_->error("certificates_unusable", {{"store", from.name}, {"why", why}});
+    }
   }
   std::vector<std::uint32_t> index;  // of accounts, in the pools
   for (const config::Account& a : accounts) {
@@ -113,6 +98,9 @@ void Gateway::take_credentials(const config::Store& from, Served& s) {
     input.account = a.account;
     input.source = config::render(a.password);
     input.read = [source = a.password] { return config::read_secret(source); };
+    if (!config::source_stamp(a.password).empty()) {
+      input.stamp = [source = a.password] { return config::source_stamp(source); };
+    }
     bool changed = false;
     index.push_back(s.logins->credentials.put(std::move(input), &changed));
     s.generations.resize(s.logins->credentials.size());
@@ -148,6 +136,7 @@ pool::Settings Gateway::pool_settings(const config::Store& from, const Served& s
   out.endpoints = static_cast<std::uint32_t>(std::max<std::size_t>(from.endpoints.size(), 1));
   out.read_endpoints = static_cast<std::uint32_t>(from.read_endpoints.size());
   out.endpoints += out.read_endpoints;
+  out.addresses = all_endpoints(from);
   out.credentials.by_service = s.by_service;
   out.credentials.generations = s.generations;
   config::give_numbers(from.pool, out);
@@ -156,6 +145,7 @@ pool::Settings Gateway::pool_settings(const config::Store& from, const Served& s
 
 void Gateway::apply_pools(Served& s) {
   const config::Store* from = config_.store(s.entry.name);
+  s.store->set_endpoints(all_endpoints(*from));
   s.attempts->apply(pool_settings(*from, s), s.generation);
 }
 

@@ -2,11 +2,13 @@
 //
 // Owner: Gateway and connect jobs, whoever ends last. Threads: any.
 #pragma once
+#include <memory>
 #include <mutex>
 #include <string>
 #include <vector>
 
 #include "daemon/access/credentials.hpp"
+#include "daemon/config/certificates.hpp"
 #include "daemon/config/config.hpp"
 #include "daemon/core/log.hpp"
 #include "daemon/plugin/store_core.hpp"
@@ -15,15 +17,34 @@ namespace headgate {
 
 struct Logins {
   explicit Logins(std::string name) : store(std::move(name)) {}
-  Result<plugin::Login> login(const plugin::OpenRequest& request, Log& log);
-  void set_tls(const config::Tls& to);
+  // `why`: what the operator reads of a source that cannot be read; the fault goes to callers.
+  Result<plugin::Login> login(const plugin::OpenRequest& request, std::string* why);
+  // What the configuration says. False: its files cannot be used, and `why` says so; whoever logs
+  // in then meets them as they are.
+  bool set_tls(const config::Tls& to, std::string* why);
+
+  struct News {
+    access::Credentials::Renewed passwords;
+    bool certificates = false;  // are other ones now
+    std::string unusable;       // why new ones are not taken; those that are known stay
+    bool unsettled = false;     // something has only just changed: look again soon
+  };
+  // Reads every source; or, of files, those that have changed. May block.
+  News renew();
+  News look();
 
   const std::string store;
   access::Credentials credentials;
-  std::mutex mutex;  // of what follows
-  config::Tls tls;
-  std::vector<std::uint8_t> packed_tls;
-  std::string stamp;  // of the certificates' files when they were last looked at
+
+ private:
+  void read_certificates(News& out);
+
+  std::mutex mutex_;  // of what follows
+  config::Tls tls_;
+  std::shared_ptr<const config::Certificates> certificates_;
+  std::string stamp_;  // of their files when they were read
+  std::string seen_;   // at the latest look
+  std::string told_;   // why they could not be used then
 };
 
 }  // namespace headgate

@@ -33,6 +33,9 @@ void keep_what_needs_a_restart(const config::Config& before, config::Config& aft
     stores.back().tls = now->tls;
     stores.back().account = now->account;
     stores.back().password = now->password;
+    if (!config::made_alike(s, *now)) continue;
+    stores.back().endpoints = now->endpoints;
+    stores.back().read_endpoints = now->read_endpoints;
   }
   after.stores = std::move(stores);
   after.statements = before.statements;
@@ -74,6 +77,7 @@ Result<admin::Reloaded> Gateway::reload() {
     apply_pools(*s);
     renew_credentials(*s);
   }
+  look_at_secrets();  // at the pace that holds now
   frontend_->revoke();
   const auto list = [](const std::vector<std::string>& names) {
     std::string out;

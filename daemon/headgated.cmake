@@ -5,6 +5,7 @@ if(TARGET headgate_pool AND TARGET headgate_plugin AND TARGET headgate_config)
               ${CMAKE_CURRENT_LIST_DIR}/gateway.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_credentials.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_drain.cpp
+              ${CMAKE_CURRENT_LIST_DIR}/gateway_logins.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_reload.cpp
               ${CMAKE_CURRENT_LIST_DIR}/gateway_show.cpp
               ${CMAKE_CURRENT_LIST_DIR}/store_init.cpp)

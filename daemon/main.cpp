@@ -2,6 +2,7 @@
 #include <sys/prctl.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cstdio>
 #include <string>
 #include <vector>
@@ -30,17 +31,21 @@ int check(const headgate::GatewayOptions& options, const Task& task) {
   load.schema_of = headgate::schema_of(libraries);
   load.overrides = options.overrides;
   load.read_passwords = task.store_init.empty();
+  int faults = 0;
   if (task.store_init.empty()) {
-    const int faults = headgate::config::check(options.config_file, load);
-    if (faults != 0 || !task.connect) return faults;
+    faults = headgate::config::check(options.config_file, load);
+    if (!task.connect) return faults;
+    // A password that cannot be read is no reason to leave the other stores untried.
+    load.read_passwords = faults == 0;
   }
   const auto config = headgate::config::load(options.config_file, load);
+  if (!config && faults != 0) return faults;  // told already
   if (!config) {
     for (const auto& f : config.error()) std::fprintf(stderr, "%s\n", f.text().c_str());
     return kBadConfig;
   }
   if (task.store_init.empty()) {
-    return headgate::check_connections(*config, host, libraries, loop);
+    return std::max(faults, headgate::check_connections(*config, host, libraries, loop));
   }
   return headgate::print_store_ddl(*config, task.store_init, host, libraries);
 }

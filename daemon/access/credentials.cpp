@@ -31,7 +31,8 @@ std::uint32_t Credentials::put(CredentialInput input, bool* changed) {
     *changed = one.input.account != input.account || one.input.source != input.source;
     if (*changed) {
       one.password.forget();
-      one.known = false;
+      one.known = one.failed = false;
+      one.stamp.clear();
     }
     one.input = std::move(input);
     return i;
@@ -45,14 +46,23 @@ std::uint32_t Credentials::put(CredentialInput input, bool* changed) {
 std::string Credentials::read(One& one, bool* changed) {
   *changed = false;
   if (one.input.source.empty()) return {};
+  if (one.input.stamp) one.stamp = one.seen = one.input.stamp();
   auto secret = one.input.read();
   if (!secret) {
+    one.failed = true;
     return "password of credential `" + one.input.name + "`, " + one.input.source + ": " +
            secret.error();
   }
-  *changed = one.known && !one.password.same_as(*secret);
+  if (one.known && one.input.stamp && one.input.stamp() != one.stamp) {
+    one.failed = true;
+    return "password of credential `" + one.input.name + "`, " + one.input.source +
+           ": was written while it was read";
+  }
+  // One that could not be read before is new to whoever waits for it.
+  *changed = one.known ? !one.password.same_as(*secret) : one.failed;
   one.password = std::move(*secret);
   one.known = true;
+  one.failed = false;
   return {};
 }
 
@@ -67,6 +77,32 @@ tl::expected<Credentials::Login, std::string> Credentials::login(std::uint32_t i
     }
   }
   return Login{one->input.name, one->input.account, one->password.copy()};
+}
+
+// It has changed, and not in this moment. REQUIRES: one.mutex is held.
+bool Credentials::settled(One& one, Renewed& out) {
+  if (!one.input.stamp || one.stamp.empty()) return false;  // not read yet: it will be
+  const std::string now = one.input.stamp();
+  const bool stays = now == one.seen;
+  one.seen = now;
+  if (now == one.stamp) return false;
+  out.unsettled = out.unsettled || !stays;
+  return stays;
+}
+
+Credentials::Renewed Credentials::look() {
+  Renewed out;
+  for (std::uint32_t i = 0; i < size(); ++i) {
+    One& one = *at(i);
+    const std::lock_guard lock(one.mutex);
+    if (!settled(one, out)) continue;
+    bool changed = false;
+    if (std::string wrong = read(one, &changed); !wrong.empty()) {
+      out.unreadable.push_back(std::move(wrong));
+    }
+    if (changed) out.changed.push_back(i);
+  }
+  return out;
 }
 
 Credentials::Renewed Credentials::renew() {

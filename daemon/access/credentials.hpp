@@ -26,6 +26,8 @@ struct CredentialInput {
   std::string account;  // "": the store has no account for whoever gets here
   std::string source;   // where the password is, as the configuration has it; "": logs in without
   std::function<tl::expected<Secret, std::string>()> read;  // may block
+  // Another one when the source may have changed; may block. Empty: nothing tells from outside.
+  std::function<std::string()> stamp{};
 };
 
 class Credentials {
@@ -45,9 +47,13 @@ class Credentials {
   struct Renewed {
     std::vector<std::uint32_t> changed;  // whose password is another one now
     std::vector<std::string> unreadable;
+    bool unsettled = false;  // something has only just changed: look again soon
   };
   // Reads every source.
   Renewed renew();
+  // Reads those alone whose stamp is another one than when they were read, and the same as at the
+  // look before: a file that is being written is left until it is not.
+  Renewed look();
 
   [[nodiscard]] std::string name(std::uint32_t index) const;
   [[nodiscard]] std::uint32_t size() const;
@@ -58,9 +64,13 @@ class Credentials {
     CredentialInput input;
     Secret password;
     bool known = false;
+    bool failed = false;  // the latest reading did
+    std::string stamp;    // when it was read last
+    std::string seen;     // at the latest look
   };
   [[nodiscard]] One* at(std::uint32_t index) const;
   static std::string read(One& one, bool* changed);
+  static bool settled(One& one, Renewed& out);
 
   mutable std::mutex mutex_;  // of the list; each entry has its own
   std::vector<std::unique_ptr<One>> all_;

@@ -61,6 +61,7 @@ struct Daemon {
   std::string plugin_dir = "/usr/lib/headgate/plugins";
   std::string state_dir = "/var/lib/headgate";
   std::string statements_dir = "/etc/headgate/statements";  // may be missing: no named statements
+  Micros secrets_look_every = std::chrono::seconds(5);  // at files of secrets; 0: at a reload alone
   Level log_level = Level::info;
   Micros drain_timeout = std::chrono::seconds(30);
   Micros default_timeout = std::chrono::seconds(5);  // of a request that names none
@@ -239,12 +240,15 @@ struct Account {
   std::string name;
   std::string account;
   SecretSource password;
+  Place place;
 };
 // The store's own first, then those of [[credentials]]. Empty: the plugin has no logins.
 std::vector<Account> accounts(const Config& config, const Store& store);
 // Which of them a service logs in with: the most particular one, its own before one for an access.
 std::size_t account_of(const Config& config, const Store& store, std::string_view service,
                        Access access);
+// The key of Config::set_at for one endpoint of "endpoints" or "read_endpoints".
+std::string endpoint_key(std::string_view store, std::string_view list, std::size_t at);
 // As hg_connect.tls has it: a msgpack map.
 std::vector<std::uint8_t> pack_tls(const Tls& tls);
 
@@ -304,6 +308,9 @@ bool in_a_unit();
 // True when fd is the journal's stream (JOURNAL_STREAM names its device and inode,
 // systemd.exec(5)).
 bool is_journal(int fd);
+
+// Whether the same driver serves both: a store is made of its plugin, kind and options once.
+bool made_alike(const Store& a, const Store& b);
 
 // What a reload from `before` to `after` changes, by name of the setting ("daemon.log_level",
 // "stores.orders.lease_idle", "services.app", "grants"), sorted.

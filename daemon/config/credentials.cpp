@@ -124,9 +124,11 @@ void Reader::check_accounts() {
 std::vector<Account> accounts(const Config& config, const Store& store) {
   std::vector<Account> out;
   if (store.endpoints.empty()) return out;
-  out.push_back({store.name, store.account, store.password});
+  const auto own = config.set_at.find("stores." + store.name + ".account");
+  out.push_back({store.name, store.account, store.password,
+                 own == config.set_at.end() ? store.place : own->second});
   for (const Credential& c : config.credentials) {
-    if (c.store == store.name) out.push_back({name_of(c), c.account, c.password});
+    if (c.store == store.name) out.push_back({name_of(c), c.account, c.password, c.place});
   }
   return out;
 }

@@ -58,6 +58,7 @@ class Reader {
   void read_endpoints(Store& store, const Node& table);
   void read_tls(Store& store, const Node& value);
   void check_tls(const Store& store, const Node& table);
+  void check_certificates(const Store& store, const Node* tls);
   // credentials.cpp
   void read_credentials(const Node& array);
   void read_credential(const Node& table);

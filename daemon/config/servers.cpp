@@ -1,10 +1,10 @@
 // [stores.NAME] of plugins that talk to servers: endpoints, TLS, and the store's own account.
 #include <arpa/inet.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
 
+#include "daemon/config/certificates.hpp"
 #include "daemon/config/reader.hpp"
 #include "daemon/config/units.hpp"
 #include "proto/writer.hpp"
@@ -62,6 +62,10 @@ std::string_view word(Tls::Mode mode) {
   return "";
 }
 
+std::string endpoint_key(std::string_view store, std::string_view list, std::size_t at) {
+  return "stores." + std::string(store) + "." + std::string(list) + "[" + std::to_string(at) + "]";
+}
+
 void Reader::read_endpoints(Store& store, const Node& table) {
   const std::string section = "stores." + store.name;
   for (const auto& [key, into] : {std::pair("endpoints", &store.endpoints),
@@ -76,6 +80,7 @@ void Reader::read_endpoints(Store& store, const Node& table) {
     std::vector<std::string> seen;
     for (const Node& item : list->items) {
       if (!item.is(Node::Kind::string) || item.text.empty()) continue;  // told already
+      config_.set_at[endpoint_key(store.name, key, seen.size())] = item.place;
       const bool good = item.text.size() <= kTextMax && item.text.find('\0') == std::string::npos &&
                         (is_path(item.text) || host_of(item.text));
       if (!good) {
@@ -129,14 +134,32 @@ void Reader::read_tls(Store& store, const Node& value) {
       }
     } else if (file != nullptr) {
       if (!expect(v, Node::Kind::string, where)) continue;
-      *file = absolute(v.text, v.place);
-      if (v.text.empty() || ::access(file->c_str(), R_OK) != 0) {
-        faults_.add(v.place, where + ": " + quote(*file) + " cannot be read");
+      if (v.text.empty()) {
+        faults_.add(v.place, where + ": expected the path of a file");
+      } else {
+        *file = absolute(v.text, v.place);
       }
     } else {
       unknown(key, v, path,
               {"mode", "min_version", "ca_file", "cert_file", "key_file", "server_name"});
     }
+  }
+}
+
+// What the files hold, where passwords are read as well: at a check and at a reload. At start one
+// store's certificate is no reason to serve nobody.
+void Reader::check_certificates(const Store& store, const Node* tls) {
+  if (!options_.read_passwords || tls == nullptr || !tls->is(Node::Kind::table)) return;
+  const std::string path = "stores." + store.name + ".tls.";
+  std::vector<TlsFault> overdue;
+  for (const auto& [key, what] : faults_of(store.tls, &overdue)) {
+    const Node* at = tls->find(key);
+    faults_.add((at == nullptr ? tls : at)->place, path + std::string(key) + ": " + what);
+  }
+  for (const auto& [key, what] : overdue) {
+    const Node* at = tls->find(key);
+    config_.warnings.push_back(
+        {(at == nullptr ? tls : at)->place, path + std::string(key) + ": " + what});
   }
 }
 
@@ -197,6 +220,7 @@ void Reader::read_server(Store& store, const Node& table, const PluginSchema* kn
     }
   }
   check_tls(store, table);
+  check_certificates(store, table.find("tls"));
   if (known != nullptr && table.find("endpoints") == nullptr) {
     faults_.add(table.place, section + ": endpoints is missing; plugin " + quote(store.plugin) +
                                  " needs it, as in endpoints = [\"host:port\"]");

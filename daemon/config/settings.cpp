@@ -37,6 +37,8 @@ constexpr std::array kDaemon = {
                "where embedded stores keep files with relative paths"},
     Setting<D>{"statements_dir", &D::statements_dir, Unit::path, 0, 0, kRestart,
                "the *.sql files of named statements; it may be missing"},
+    Setting<D>{"secrets_look_every", &D::secrets_look_every, Unit::duration, 0, kHour, kReload,
+               "files of passwords and certificates are looked at for a change; 0s: at a reload"},
     Setting<D>{"log_level", &D::log_level, Unit::level, 0, 0, kReload,
                "least level that is logged"},
     Setting<D>{"drain_timeout", &D::drain_timeout, Unit::duration, 0, kHour, kReload,

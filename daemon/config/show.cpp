@@ -91,8 +91,10 @@ class Differ {
     note(a.plugin != b.plugin, kStoreMakingRestarts, prefix + "plugin");
     note(a.kind != b.kind, kStoreMakingRestarts, prefix + "kind");
     note(a.options != b.options, kStoreMakingRestarts, prefix + "options");
-    note(a.endpoints != b.endpoints, true, prefix + "endpoints");
-    note(a.read_endpoints != b.read_endpoints, true, prefix + "read_endpoints");
+    // They belong to the rest: another server with the old database would be neither.
+    const bool waits = !made_alike(a, b);
+    note(a.endpoints != b.endpoints, waits, prefix + "endpoints");
+    note(a.read_endpoints != b.read_endpoints, waits, prefix + "read_endpoints");
     note(a.tls != b.tls, false, prefix + "tls");
     note(a.account != b.account, false, prefix + "account");
     note(!(a.password == b.password), false, prefix + "password");
@@ -142,8 +144,8 @@ std::vector<ShownSetting> show(const Config& config) {
       rows.add(prefix + "options." + option, value, "", kStoreMakingRestarts);
     }
     if (!s.endpoints.empty()) {
-      rows.placed(prefix + "endpoints", join(s.endpoints), true, s.place);
-      rows.placed(prefix + "read_endpoints", join(s.read_endpoints), true, s.place);
+      rows.placed(prefix + "endpoints", join(s.endpoints), false, s.place);
+      rows.placed(prefix + "read_endpoints", join(s.read_endpoints), false, s.place);
       rows.add(prefix + "tls", tls_text(s.tls), tls_text(Tls{}), false);
       rows.add(prefix + "account", quote(s.account), quote(""), false);
       rows.add(prefix + "password", render(s.password), "", false);
@@ -162,6 +164,10 @@ std::vector<ShownSetting> show(const Config& config) {
     rows.section(prefix, service_settings(), s, Service{});
   }
   return rows.take();
+}
+
+bool made_alike(const Store& a, const Store& b) {
+  return a.plugin == b.plugin && a.kind == b.kind && a.options == b.options;
 }
 
 Difference diff(const Config& before, const Config& after) {

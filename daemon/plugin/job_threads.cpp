@@ -21,8 +21,9 @@ JobThreads::~JobThreads() { stop(std::chrono::seconds(2)); }
 void JobThreads::add(Job& job) {
   std::unique_lock lock(state_->mutex);
   state_->queue.push_back(&job);
-  while (threads_.size() < wanted_ && threads_.size() < state_->queue.size() + state_->alive) {
+  if (threads_.size() < wanted_ && state_->idle < state_->queue.size()) {
     ++state_->alive;
+    ++state_->idle;  // until it has taken one
     threads_.emplace_back([state = state_, name = name_] {
       settle_thread(name);
       std::unique_lock mine(state->mutex);
@@ -31,9 +32,11 @@ void JobThreads::add(Job& job) {
         if (state->queue.empty()) break;
         Job* next = state->queue.front();
         state->queue.pop_front();
+        --state->idle;
         mine.unlock();
         next->work();
         mine.lock();
+        ++state->idle;
       }
       --state->alive;
       state->changed.notify_all();

@@ -44,11 +44,12 @@ class JobThreads {
     std::deque<Job*> queue;
     bool stopping = false;
     std::uint32_t alive = 0;
+    std::uint32_t idle = 0;  // of them, those that wait for a job
   };
   std::string name_;
   std::uint32_t wanted_;
   std::shared_ptr<State> state_ = std::make_shared<State>();
-  std::vector<std::thread> threads_;  // made with the first job
+  std::vector<std::thread> threads_;  // made when a job finds none idle
 };
 
 // Blocks every signal in the calling thread and names it: signals are the main thread's.

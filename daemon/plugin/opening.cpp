@@ -122,6 +122,8 @@ void PluginStore::open(const OpenRequest& request) {
   auto* job = new OpenJob;
   job->core = core_;
   job->request = request;
+  const auto at = static_cast<std::size_t>(std::max(request.endpoint, 0));
+  if (at < core_->endpoints.size()) job->endpoint = core_->endpoints[at];
   if (core_->driver == nullptr) start_driver_job();
   if (opening_ != nullptr)
     waiting_.push_back(job);
@@ -179,9 +181,7 @@ void OpenJob::work() {
   c.generation = request.generation;
   c.id = id;
   c.deadline_us = static_cast<std::uint64_t>(request.deadline.us);
-  if (!s.endpoints.empty())
-    c.endpoint = lend(s.endpoints[std::min<std::size_t>(
-        static_cast<std::size_t>(std::max(request.endpoint, 0)), s.endpoints.size() - 1)]);
+  c.endpoint = lend(endpoint);
   c.account = lend(login.account);
   c.password = lend(login.password.reveal());
   c.label = lend(login.label);
@@ -206,28 +206,28 @@ void OpenJob::work() {
   host.inbox().push(*this);
 }
 
-void StoreCore::connect_failed(const OpenRequest& request, const std::string& label,
-                               const Fault& why) {
-  Told& t = told[{request.credential, request.endpoint}];
+void StoreCore::connect_failed(std::uint32_t credential, const std::string& endpoint,
+                               const std::string& label, const Fault& why) {
+  Told& t = told[{credential, endpoint}];
   const TimePoint now = host.loop().now();
   if (t.why == why.message && now < t.at + kTellEvery) {
     ++t.since;
     return;
   }
-  const auto at = static_cast<std::size_t>(std::max(request.endpoint, 0));
-  host.log().error("connect_failed",
-                   {{"store", settings.name},
-                    {"endpoint", at < settings.endpoints.size() ? settings.endpoints[at] : ""},
-                    {"credential", label},
-                    {"why", why.message},
-                    {"sqlstate", why.sqlstate},
-                    {"more_like_it", t.since}});
+  host.log().error("connect_failed", {{"store", settings.name},
+                                      {"endpoint", endpoint},
+                                      {"credential", label},
+                                      {"why", why.message},
+                                      {"sqlstate", why.sqlstate},
+                                      {"more_like_it", t.since}});
   t = {why.message, now, 0};
 }
 
-void StoreCore::connected(const OpenRequest& request, const std::string& label) {
-  if (told.empty() || told.erase({request.credential, request.endpoint}) == 0) return;
-  host.log().info("connected_again", {{"store", settings.name}, {"credential", label}});
+void StoreCore::connected(std::uint32_t credential, const std::string& endpoint,
+                          const std::string& label) {
+  if (told.empty() || told.erase({credential, endpoint}) == 0) return;
+  host.log().info("connected_again",
+                  {{"store", settings.name}, {"endpoint", endpoint}, {"credential", label}});
 }
 
 void OpenJob::deliver() {
@@ -236,7 +236,7 @@ void OpenJob::deliver() {
   if (connection == nullptr) {
     if (has_thread) host.give_thread();
     if (id != 0) host.set_link(id, nullptr);
-    if (!closing) core->connect_failed(request, label, why_not);
+    if (!closing) core->connect_failed(request.credential, endpoint, label, why_not);
     if (events != nullptr && !closing) events->open_failed(request.ticket, why_not);
     delete this;
     return;
@@ -246,7 +246,7 @@ void OpenJob::deliver() {
     host.connects().add(*this);
     return;
   }
-  core->connected(request, label);
+  core->connected(request.credential, endpoint, label);
   if (core->lanes()[request.lane].event) {
     auto link = std::make_unique<EventLink>(core, request, id, connection);
     link->attach();

@@ -25,6 +25,7 @@ struct OpenJob final : Job, Inbox::Node {
 
   std::shared_ptr<StoreCore> core;
   OpenRequest request;
+  std::string endpoint;  // its address, or empty
   hg_conn_id id = 0;
   bool has_thread = false;  // from the budget, for a blocking lane
   bool closing = false;     // second trip: nobody wanted the connection, close it

@@ -118,7 +118,7 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
   }
   const std::vector<LaneInfo>& all = lanes();
   const auto endpoints =
-      static_cast<std::int32_t>(std::max<std::size_t>(core_->settings.endpoints.size(), 1));
+      static_cast<std::int32_t>(std::max<std::size_t>(core_->endpoints.size(), 1));
   if (r.lane >= all.size() || r.endpoint < -1 || r.endpoint >= endpoints ||
       (r.lease != 0 && !all[r.lane].lease))
     return fault(

@@ -49,6 +49,9 @@ class PluginStore final : public Store {
   }
   [[nodiscard]] const std::string& name() const { return core_->settings.name; }
 
+  // After a reload: where OpenRequest::endpoint points from now on. What is on its way goes on.
+  void set_endpoints(std::vector<std::string> to) { core_->endpoints = std::move(to); }
+
   [[nodiscard]] const std::vector<LaneInfo>& lanes() const override { return core_->lanes(); }
   Result<Route> route(const Call& call, std::uint32_t hops, const Fault* previous) override;
   void open(const OpenRequest& request) override;

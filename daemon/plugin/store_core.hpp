@@ -2,7 +2,8 @@
 // and the pool's ear. It lives as long as the last of them, so a worker that comes back late still
 // finds its driver.
 //
-// Threads: constant once the driver is open, `events` excepted, which is the loop's.
+// Threads: constant once the driver is open, but for `endpoints`, `told` and `events`, which are
+// the loop's.
 #pragma once
 #include <functional>
 #include <map>
@@ -24,6 +25,7 @@ struct Login {
   Secret password;
   std::string label;              // the credential's name
   std::vector<std::uint8_t> tls;  // msgpack map, or empty
+  std::shared_ptr<const void> tls_files;  // what its paths lead to, where that is ours
 };
 // Called on a connect thread, so it may read files; it must be callable from several at once.
 using LoginSource = std::function<Result<Login>(const OpenRequest& request)>;
@@ -49,6 +51,7 @@ struct StoreCore {
       : host(h),
         library(std::move(l)),
         settings(std::move(s)),
+        endpoints(settings.endpoints),
         store_lanes(library->description().lanes) {}
   ~StoreCore() {
     if (driver != nullptr) plugin().driver_close(driver);
@@ -61,10 +64,12 @@ struct StoreCore {
   Host& host;
   const std::shared_ptr<const Library> library;
   const StoreSettings settings;
-  std::vector<LaneInfo> store_lanes;  // describe's, with the store's own number of connections
+  std::vector<std::string> endpoints;  // in force; the loop's
+  std::vector<LaneInfo> store_lanes;   // describe's, with the store's own number of connections
   // Connects that fail are logged: the first of a sort, then one in kTellEvery.
-  void connect_failed(const OpenRequest& request, const std::string& label, const Fault& why);
-  void connected(const OpenRequest& request, const std::string& label);
+  void connect_failed(std::uint32_t credential, const std::string& endpoint,
+                      const std::string& label, const Fault& why);
+  void connected(std::uint32_t credential, const std::string& endpoint, const std::string& label);
   static constexpr Micros kTellEvery = std::chrono::seconds(30);
   struct Told {
     std::string why;
@@ -72,7 +77,7 @@ struct StoreCore {
     std::uint64_t since = 0;  // failures that were not told
   };
 
-  std::map<std::pair<std::uint32_t, std::int32_t>, Told> told;  // by credential and endpoint
+  std::map<std::pair<std::uint32_t, std::string>, Told> told;  // by credential and endpoint
   hg_driver* driver = nullptr;
   LinkEvents* events = nullptr;  // null: the pool is gone
   std::uint64_t id = 0;          // hg_driver_config.driver_id

@@ -35,8 +35,9 @@ struct Credentials {
 // What configuration says about one store's pools. Defaults are those of the design.
 struct Settings {
   std::string store;
-  std::uint32_t endpoints = 1;       // number of them; 1 for embedded stores
-  std::uint32_t read_endpoints = 0;  // of them, the last: for read pools alone
+  std::uint32_t endpoints = 1;         // number of them; 1 for embedded stores
+  std::uint32_t read_endpoints = 0;    // of them, the last: for read pools alone
+  std::vector<std::string> addresses;  // of the endpoints: what tells them apart at a reload
   Credentials credentials;
   std::uint32_t connections_min = 0;
   std::uint32_t connections_max = 16;  // over all pools of the store
@@ -139,7 +140,7 @@ class Attempts {
   // Keeps `connections_min` warm, from now on.
   virtual void warm() = 0;
   // New settings after a reload. Connections drain whose credential has another generation, or all
-  // where `generation` is another.
+  // where `generation` is another, and those to endpoints that are not named any more.
   virtual void apply(const Settings& settings, std::uint32_t generation) = 0;
   // Closes every connection; true from closed() on when none is left.
   virtual void close() = 0;

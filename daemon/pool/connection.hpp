@@ -26,6 +26,7 @@ struct SubmitTag;
 
 enum class State : std::uint8_t {
   connecting,
+  lagging,    // as connecting; but it takes long or is not wanted any more, so nobody counts on it
   idle,       // nothing in flight
   open,       // something in flight, and room for more
   full,       // no room, or what runs wants to be alone
@@ -35,7 +36,9 @@ enum class State : std::uint8_t {
   stopped,    // drains: a cancel is under way, an orphan runs, or it is to be closed
   closing,
 };
-inline constexpr std::size_t kStates = 9;
+inline constexpr std::size_t kStates = 10;
+// There is no link yet.
+constexpr bool being_made(State s) { return s == State::connecting || s == State::lagging; }
 
 enum class Reason : std::uint8_t {
   none,
@@ -45,19 +48,20 @@ enum class Reason : std::uint8_t {
   lifetime,
   generation,
   wrong_role,
+  endpoint_gone,
   endpoint_failing,
   given_up_for_another,
   stuck,
   connect_failed,
   shutdown
 };
-inline constexpr std::size_t kReasons = 12;
+inline constexpr std::size_t kReasons = 13;
 
 constexpr std::string_view name(Reason r) {
-  constexpr std::string_view names[] = {"none",          "broken",           "lost",
-                                        "idle_too_long", "lifetime",         "generation",
-                                        "wrong_role",    "endpoint_failing", "given_up_for_another",
-                                        "stuck",         "connect_failed",   "shutdown"};
+  constexpr std::string_view names[] = {
+      "none",       "broken",         "lost",          "idle_too_long",    "lifetime",
+      "generation", "wrong_role",     "endpoint_gone", "endpoint_failing", "given_up_for_another",
+      "stuck",      "connect_failed", "shutdown"};
   return names[static_cast<std::size_t>(r)];
 }
 
@@ -94,8 +98,8 @@ struct Connection : Hook<StateTag>, Hook<SubmitTag> {
   std::vector<plugin::Operation*> batch;  // staged, in order
 
   TimePoint opened_at{};
-  TimePoint used_at{};  // last sign of life
-  TimePoint expires_at = kNever;
+  TimePoint used_at{};            // last sign of life
+  TimePoint expires_at = kNever;  // being made: when those who wait are told
   ConnectionTimer timer;
 };
 

@@ -18,12 +18,18 @@ Connection* StorePools::find(plugin::Ticket ticket) {
   return slots_[slot].get();
 }
 
+// Adds it to its endpoint's counts, or (-1) takes it out.
+void StorePools::count_made(const Connection& c, std::uint32_t by) {
+  if (being_made(c.state)) endpoints_[c.endpoint].connecting += by;
+  if (c.state == State::lagging) endpoints_[c.endpoint].lagging += by;
+}
+
 void StorePools::move(Connection& c, State to) {
   if (c.linked_in && c.state == to) return;
-  if (c.linked_in && c.state == State::connecting) --endpoints_[c.endpoint].connecting;
+  if (c.linked_in) count_made(c, -1u);
   c.Hook<StateTag>::unlink();
-  if (to == State::connecting) ++endpoints_[c.endpoint].connecting;
   c.state = to;
+  count_made(c, 1);
   c.linked_in = true;
   // The one used last serves next, so that the others can grow old and go.
   if (to == State::idle) {
@@ -35,7 +41,7 @@ void StorePools::move(Connection& c, State to) {
 
 // Puts a connection where what is known of it says that it belongs. Called after every change.
 void StorePools::settle(Connection& c) {
-  if (c.state == State::connecting || c.state == State::closing) return;
+  if (being_made(c.state) || c.state == State::closing) return;
   if (c.broken) return close(c, Reason::broken);
   const bool drains = c.orphans > 0 || c.cancels > 0;
   if (!drains && c.own == nullptr) loop_.disarm(c.timer);
@@ -94,7 +100,16 @@ void StorePools::own_completed(Connection& c, plugin::Operation& op) {
 
 // A connect, a reset, a check or an orphan takes too long.
 void StorePools::overdue(Connection& c) {
-  if (c.state != State::connecting) return close(c, Reason::stuck);
+  if (!being_made(c.state)) return close(c, Reason::stuck);
+  if (c.state == State::connecting) {
+    // Who waits for it need not: another endpoint may answer at once. This one gets no second
+    // connect meanwhile.
+    endpoints_[c.endpoint].proven = false;
+    move(c, State::lagging);
+    loop_.arm(c.timer, c.expires_at);
+    mark(*c.pool);
+    return mark_waiting_pools();
+  }
   // The connect thread is still in it (a resolver, say): its place stays taken, but those who wait
   // learn of it.
   if (c.late) return;
@@ -106,7 +121,7 @@ void StorePools::overdue(Connection& c) {
 
 void StorePools::close(Connection& c, Reason why) {
   if (c.state == State::closing) return;
-  if (c.state == State::connecting) {  // it is closed when it comes
+  if (being_made(c.state)) {  // it is closed when it comes
     c.retire = why;
     return;
   }
@@ -129,7 +144,7 @@ void StorePools::close(Connection& c, Reason why) {
 
 void StorePools::lost(plugin::Ticket ticket, const Fault&) {
   Connection* c = find(ticket);
-  if (c == nullptr || c->state == State::closing || c->state == State::connecting) return;
+  if (c == nullptr || c->state == State::closing || being_made(c->state)) return;
   Endpoint& e = endpoints_[c->endpoint];
   e.suspect_since = now();
   e.proven = false;
@@ -157,7 +172,7 @@ void StorePools::closed(plugin::Ticket ticket) {
 void StorePools::reclaim() {
   for (Connection* c : gone_) {
     loop_.disarm(c->timer);
-    if (c->state == State::connecting) --endpoints_[c->endpoint].connecting;
+    count_made(*c, -1u);
     c->Hook<SubmitTag>::unlink();
     c->Hook<StateTag>::unlink();
     const std::size_t slot = c->ticket & 0xffffffffu;
@@ -174,7 +189,7 @@ void StorePools::sweep() {
     p->in(State::idle).each([&](Connection& c) {
       if (now() >= c.expires_at) {
         close(c, Reason::lifetime);
-      } else if (p->count() - p->count(State::closing) > cap(*p)) {
+      } else if (p->staying() > cap(*p)) {
         close(c, Reason::given_up_for_another);
       } else if (now() - c.used_at >= settings_.idle_max &&
                  p->live() > (p->warm ? settings_.connections_min : 0)) {
@@ -194,6 +209,7 @@ void StorePools::sweep() {
     if (p->warm && p->live() + p->coming() < settings_.connections_min) mark(*p);
     if (has_read_endpoints(*p)) look_for_read_endpoints(*p);
   }
+  forget_endpoints();
   if (!closing_) loop_.arm(sweep_timer_, now() + std::chrono::seconds(1));
 }
 

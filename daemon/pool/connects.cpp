@@ -13,6 +13,9 @@ namespace {
 constexpr Micros kStarved = std::chrono::milliseconds(100);
 // How much longer than its deadline a connect may take before those who wait are told.
 constexpr Micros kConnectGrace = std::chrono::seconds(1);
+// The part of connect_timeout after which nobody counts on a connect any more: an endpoint that is
+// there answers sooner, and where it does not, another one is tried beside it.
+constexpr int kLagsAfter = 10;
 
 // The store knows us and says no: more tries could lock the account.
 bool login_refused(const Fault& f) {
@@ -36,8 +39,15 @@ std::size_t StorePools::cap(const Pool& p) const {
 
 std::size_t StorePools::total() const {
   std::size_t n = 0;
-  for (const auto& p : pools_) n += p->count();
+  for (const auto& p : pools_) n += p->held();
   return n;
+}
+
+// More stay than may.
+bool StorePools::too_many(const Pool& p) const {
+  std::size_t all = 0;
+  for (const auto& other : pools_) all += other->staying();
+  return p.staying() > cap(p) || all > settings_.connections_max;
 }
 
 // Room within the lane's and the store's maximum; asks for some where there is none.
@@ -45,10 +55,10 @@ bool StorePools::room_for_one(Pool& p) {
   std::size_t lane = 0;
   for (const auto& other : pools_) {
     const bool shares = p.lane->per_store && other->lane_index == p.lane_index;
-    if (other.get() == &p || shares) lane += other->count();
+    if (other.get() == &p || shares) lane += other->held();
   }
   if (lane >= cap(p)) {
-    if (p.lane->per_store && lane > p.count()) make_room(p);
+    if (p.lane->per_store && lane > p.held()) make_room(p);
     return false;
   }
   if (total() >= settings_.connections_max) {
@@ -64,7 +74,7 @@ void StorePools::make_room(Pool& p) {
   Connection* idle = nullptr;
   Pool* richest = nullptr;
   const bool lane_only =
-      p.lane->per_store && p.count() < cap(p) && total() < settings_.connections_max;
+      p.lane->per_store && p.held() < cap(p) && total() < settings_.connections_max;
   for (auto& other : pools_) {
     if (other.get() == &p) continue;
     if (lane_only && other->lane_index != p.lane_index) continue;
@@ -108,14 +118,20 @@ std::int32_t StorePools::pick_endpoint(Pool& p) {
       if (other->credential == p.credential && other->count(State::connecting) > 0) return -1;
     }
   }
-  for (std::uint32_t i = 0; i < endpoints_of(p); ++i) {
-    const std::uint32_t at = candidate(p, i);
-    if (left_alone(p, at)) continue;
-    Endpoint& e = endpoints_[at];
-    const std::uint32_t most = e.proven ? settings_.connects_max : 1;
-    if (e.connecting < most && now() >= e.retry_at && e.breaker.would_allow(now())) {
-      return static_cast<std::int32_t>(at);
+  // Where one is well the others are left alone, even while it has connects enough on their way.
+  for (const bool the_well : {true, false}) {
+    bool some = false;
+    for (std::uint32_t i = 0; i < endpoints_of(p); ++i) {
+      const std::uint32_t at = candidate(p, i);
+      if (left_alone(p, at) || (the_well && !well(at))) continue;
+      some = true;
+      Endpoint& e = endpoints_[at];
+      const std::uint32_t most = e.proven && e.lagging == 0 ? settings_.connects_max : 1;
+      if (e.connecting < most && now() >= e.retry_at && e.breaker.would_allow(now())) {
+        return static_cast<std::int32_t>(at);
+      }
     }
+    if (the_well && some) return -1;
   }
   return -1;
 }
@@ -151,7 +167,7 @@ void StorePools::grow(Pool& p) {
   }
 }
 
-void StorePools::connect(Pool& p, std::uint32_t endpoint) {
+void StorePools::connect(Pool& p, std::uint32_t endpoint, State as) {
   std::uint32_t slot = static_cast<std::uint32_t>(slots_.size());
   if (!free_slots_.empty()) {
     slot = free_slots_.back();
@@ -168,7 +184,7 @@ void StorePools::connect(Pool& p, std::uint32_t endpoint) {
   c.timer.connection = &c;
   c.timer.owner = this;
   c.probe = endpoints_[endpoint].breaker.allow(now());
-  move(c, State::connecting);
+  move(c, as);
   ++counters_.connects;
   if (!sweep_timer_.armed()) loop_.arm(sweep_timer_, now() + std::chrono::seconds(1));
   plugin::OpenRequest r;
@@ -180,15 +196,18 @@ void StorePools::connect(Pool& p, std::uint32_t endpoint) {
   r.fresh = login(p).refusals > 0;
   r.endpoint = static_cast<std::int32_t>(endpoint);
   r.deadline = now() + settings_.connect_timeout;
-  loop_.arm(c.timer, r.deadline + kConnectGrace);
+  c.expires_at = r.deadline + kConnectGrace;
+  loop_.arm(c.timer,
+            as == State::lagging ? c.expires_at : now() + settings_.connect_timeout / kLagsAfter);
   store_.open(r);
 }
 
 void StorePools::opened(plugin::Ticket ticket, std::unique_ptr<plugin::Link> link) {
   Connection* found = find(ticket);
-  assert(found != nullptr && found->state == State::connecting);
+  assert(found != nullptr && being_made(found->state));
   Connection& c = *found;
   Pool& p = *c.pool;
+  const bool lagged = c.state == State::lagging;
   Endpoint& e = endpoints_[c.endpoint];
   c.link = std::move(link);
   loop_.disarm(c.timer);
@@ -198,8 +217,10 @@ void StorePools::opened(plugin::Ticket ticket, std::unique_ptr<plugin::Link> lin
   e.failures = 0;
   e.proven = true;
   e.retry_at = now();
-  p.failures = 0;
-  p.endpoint_hint = c.endpoint;
+  if (named(c.endpoint)) {
+    p.failures = 0;
+    p.endpoint_hint = c.endpoint;
+  }
   if (c.generation == generation_of(p.credential)) {
     login(p) = {.generation = c.generation};
   } else if (c.retire == Reason::none) {
@@ -211,7 +232,9 @@ void StorePools::opened(plugin::Ticket ticket, std::unique_ptr<plugin::Link> lin
     close(c, Reason::shutdown);
   } else {
     settle(c);
-    if (has_read_endpoints(p) && c.endpoint >= primaries()) leave_primary(p);
+    if (has_read_endpoints(p) && e.reads && named(c.endpoint)) leave_primary(p);
+    // Its place may have been given to another one meanwhile.
+    if (lagged && too_many(p) && c.state == State::idle) close(c, Reason::given_up_for_another);
   }
   mark(p);
   mark_waiting_pools();
@@ -219,7 +242,7 @@ void StorePools::opened(plugin::Ticket ticket, std::unique_ptr<plugin::Link> lin
 
 void StorePools::open_failed(plugin::Ticket ticket, const Fault& fault) {
   Connection* c = find(ticket);
-  assert(c != nullptr && c->state == State::connecting);
+  assert(c != nullptr && being_made(c->state));
   if (!c->late) connect_failed(*c, fault);
   loop_.disarm(c->timer);
   c->gone = true;
@@ -234,12 +257,13 @@ void StorePools::connect_failed(Connection& c, const Fault& fault) {
   Pool& p = *c.pool;
   Endpoint& e = endpoints_[c.endpoint];
   ++counters_.connect_failures;
+  if (!named(c.endpoint)) return;  // it says nothing about those that are
   ++p.failures;
   ++p.failures_total;
   p.last_failure = fault;
   p.last_failure.code = Code::unavailable;
   p.last_failure.outcome = Outcome::not_sent;
-  p.endpoint_hint = endpoint_after(c.endpoint);
+  if (p.endpoint_hint == c.endpoint) p.endpoint_hint = endpoint_after(c.endpoint);
   e.proven = false;
   if (login_refused(fault)) {
     // Of an older credential: it says nothing about the one in force.

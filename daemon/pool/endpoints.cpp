@@ -1,5 +1,6 @@
-// Which endpoints a pool may use. A read pool has the read endpoints, where the store names some,
-// and the primary's only while none of them can be had; it goes back when one can.
+// Which endpoints there are, and which a pool may use. A read pool has the read endpoints, where
+// the store names some, and the primary's only while none of them can be had; it goes back when one
+// can.
 #include <algorithm>
 
 #include "daemon/pool/store_pools.hpp"
@@ -10,7 +11,72 @@ namespace {
 // How often a read endpoint that failed is tried again while the primary serves in its place.
 constexpr Micros kProbeEvery = std::chrono::seconds(5);
 
+constexpr std::uint32_t kNowhere = UINT32_MAX;
+
 }  // namespace
+
+// The endpoints of settings_. One that was there before in the same role keeps all that is known of
+// it, and its connections. Connections to one that is named no more go when nothing runs on them;
+// until then it stands behind the named ones.
+void StorePools::take_endpoints(const policy::BreakerLimits& limits) {
+  std::vector<Endpoint> before;
+  before.swap(endpoints_);
+  std::vector<std::uint32_t> moved(before.size(), kNowhere);
+  bool same = before.size() == settings_.endpoints;
+  for (std::uint32_t i = 0; i < settings_.endpoints; ++i) {
+    const bool reads = i >= primaries();
+    std::string address =
+        i < settings_.addresses.size() ? settings_.addresses[i] : std::to_string(i);
+    const auto found = std::find_if(before.begin(), before.end(), [&](const Endpoint& e) {
+      return e.reads == reads && e.address == address;
+    });
+    if (found == before.end()) {
+      endpoints_.emplace_back(std::move(address), reads, limits);
+      same = false;
+      continue;
+    }
+    const auto at = static_cast<std::size_t>(found - before.begin());
+    moved[at] = i;
+    same = same && at == i;
+    endpoints_.push_back(*found);
+  }
+  if (same) return;
+  for (std::size_t i = 0; i < before.size(); ++i) {
+    if (moved[i] != kNowhere) continue;
+    moved[i] = static_cast<std::uint32_t>(endpoints_.size());
+    endpoints_.push_back(std::move(before[i]));
+  }
+  for (auto& p : pools_) {
+    // Calls that were pinned to what is gone find their way as any other; the store says if not.
+    if (p->pinned >= 0)
+      p->pinned = static_cast<std::int32_t>(moved[static_cast<std::size_t>(p->pinned)]);
+    if (p->pinned >= 0 && !named(static_cast<std::uint32_t>(p->pinned))) p->pinned = -1;
+    p->endpoint_hint = moved[p->endpoint_hint];
+    if (!named(p->endpoint_hint)) p->endpoint_hint = 0;
+    p->failures = 0;
+  }
+  // What a server that is gone thought of an account is no reason to spare the next one.
+  for (Login& l : logins_) l = {.generation = l.generation};
+  for (auto& c : slots_) {
+    if (c == nullptr) continue;
+    c->endpoint = moved[c->endpoint];
+    if (named(c->endpoint) || c->state == State::closing) continue;
+    c->retire = Reason::endpoint_gone;
+    if (c->state == State::connecting) move(*c, State::lagging);
+    settle(*c);
+  }
+}
+
+// Drops those that nothing stands on any more.
+void StorePools::forget_endpoints() {
+  while (endpoints_.size() > settings_.endpoints) {
+    const std::size_t last = endpoints_.size() - 1;
+    for (const auto& c : slots_) {
+      if (c != nullptr && c->endpoint == last) return;
+    }
+    endpoints_.pop_back();
+  }
+}
 
 std::uint32_t StorePools::primaries() const {
   return settings_.endpoints - settings_.read_endpoints;
@@ -42,7 +108,7 @@ std::uint32_t StorePools::endpoint_after(std::uint32_t endpoint) const {
 
 bool StorePools::well(std::uint32_t endpoint) const {
   const Endpoint& e = endpoints_[endpoint];
-  return e.failures == 0 && e.breaker.would_allow(now());
+  return e.failures == 0 && e.lagging == 0 && e.breaker.would_allow(now());
 }
 
 // None of its read endpoints is worth a caller's time.
@@ -67,10 +133,23 @@ bool StorePools::left_alone(const Pool& p, std::uint32_t endpoint) const {
   return false;
 }
 
+bool StorePools::primary_serves(Pool& p) const {
+  bool found = false;
+  for (const State s : {State::idle, State::open, State::full, State::leased}) {
+    p.in(s).each([&](const Connection& c) {
+      found = found || (c.retire == Reason::none && c.endpoint < primaries());
+    });
+  }
+  return found;
+}
+
 // Once a second: where the primary serves a read pool, a read endpoint is tried again, beside it.
 void StorePools::look_for_read_endpoints(Pool& p) {
   if (closing_ || draining_ || p.live() == 0 || p.count(State::connecting) > 0) return;
-  if (!falls_back(p)) return leave_primary(p);
+  for (std::uint32_t at = primaries(); at < settings_.endpoints; ++at) {
+    if (well(at) && endpoints_[at].proven) return leave_primary(p);
+  }
+  if (!falls_back(p) && !primary_serves(p)) return;
   for (std::uint32_t i = 0; i < settings_.read_endpoints; ++i) {
     Endpoint& e = endpoints_[candidate(p, i)];
     if (e.connecting > 0 || now() < std::max(e.retry_at, e.probed_at + kProbeEvery)) continue;
@@ -81,7 +160,7 @@ void StorePools::look_for_read_endpoints(Pool& p) {
       return;
     }
     e.probed_at = now();
-    return connect(p, candidate(p, i));
+    return connect(p, candidate(p, i), State::lagging);
   }
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include <array>
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "daemon/core/loop.hpp"
@@ -60,10 +61,11 @@ struct Pool : Hook<PoolTag> {
     for (const auto& list : connections) n += list.size();
     return n;
   }
+  // Those that count against a maximum.
+  [[nodiscard]] std::size_t held() const { return count() - count(State::lagging); }
+  [[nodiscard]] std::size_t staying() const { return held() - count(State::closing); }
   // Those that serve, or soon will again.
-  [[nodiscard]] std::size_t live() const {
-    return count() - count(State::connecting) - count(State::closing);
-  }
+  [[nodiscard]] std::size_t live() const { return staying() - count(State::connecting); }
   // Those that will be idle before long without any caller's doing.
   [[nodiscard]] std::size_t coming() const {
     return count(State::connecting) + count(State::checking) + count(State::resetting);
@@ -71,9 +73,13 @@ struct Pool : Hook<PoolTag> {
 };
 
 struct Endpoint {
-  explicit Endpoint(const policy::BreakerLimits& limits) : breaker(limits) {}
+  Endpoint(std::string a, bool r, const policy::BreakerLimits& limits)
+      : address(std::move(a)), reads(r), breaker(limits) {}
+  std::string address;
+  bool reads;  // a read endpoint
   policy::Breaker breaker;
-  std::uint32_t connecting = 0;
+  std::uint32_t connecting = 0;  // being made, those that lag included
+  std::uint32_t lagging = 0;
   std::uint32_t failures = 0;  // connects in a row that failed
   bool proven = false;         // the latest connect succeeded, and nothing was lost since
   TimePoint retry_at{};        // no connect before

@@ -29,12 +29,12 @@ std::vector<PoolRow> StorePools::rows() const {
     r.lane = p->lane->name;
     r.access = access_name(p->access);
     r.credential = p->credential;
-    r.connections =
-        static_cast<std::uint32_t>(p->count()) - n(State::connecting) - n(State::closing);
+    r.connections = static_cast<std::uint32_t>(p->count()) - n(State::connecting) -
+                    n(State::lagging) - n(State::closing);
     r.idle = n(State::idle);
     r.leased = n(State::leased);
     r.busy = r.connections - r.idle - r.leased;
-    r.connecting = n(State::connecting);
+    r.connecting = n(State::connecting) + n(State::lagging);
     r.waiting = static_cast<std::uint32_t>(p->queue.size());
     const Work* oldest = p->queue.oldest();
     r.oldest_wait_us = oldest == nullptr ? 0 : (now() - oldest->queued_at).count();

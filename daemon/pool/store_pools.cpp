@@ -57,7 +57,7 @@ void StorePools::apply(const Settings& settings, std::uint32_t generation) {
                                      settings_.breaker_window,   settings_.breaker_open_min,
                                      settings_.breaker_open_max, settings_.breaker_probes};
   for (Endpoint& e : endpoints_) e.breaker.limit(limits);
-  while (endpoints_.size() < settings_.endpoints) endpoints_.emplace_back(limits);
+  take_endpoints(limits);
   generation_ = generation;
   renew_generations();
   mark_waiting_pools();
@@ -103,9 +103,8 @@ Pool& StorePools::pool_for(const plugin::Route& route, Access access, std::uint3
     access = lane.read_only || access == Access::read ? Access::read : Access::write;
   }
   const std::int32_t pinned =
-      route.endpoint >= 0 && static_cast<std::uint32_t>(route.endpoint) < endpoints_.size()
-          ? route.endpoint
-          : -1;
+      route.endpoint >= 0 && named(static_cast<std::uint32_t>(route.endpoint)) ? route.endpoint
+                                                                               : -1;
   for (auto& p : pools_) {
     if (p->lane_index == route.lane && p->access == access && p->credential == credential &&
         p->pinned == pinned) {

@@ -141,6 +141,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   // Connections
   void move(Connection& c, State to);
   void settle(Connection& c);
+  void count_made(const Connection& c, std::uint32_t by);
   void close(Connection& c, Reason why);
   void own_operation(Connection& c, plugin::Purpose purpose);
   void overdue(Connection& c);
@@ -151,13 +152,15 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   // New ones (connects.cpp)
   void grow(Pool& p);
   [[nodiscard]] bool room_for_one(Pool& p);
+  [[nodiscard]] bool too_many(const Pool& p) const;
   [[nodiscard]] std::size_t cap(const Pool& p) const;
   [[nodiscard]] std::size_t total() const;
   void make_room(Pool& p);
   [[nodiscard]] std::int32_t pick_endpoint(Pool& p);
   // When pick_endpoint may say something else; now: it would find one.
   [[nodiscard]] TimePoint connect_at(const Pool& p) const;
-  void connect(Pool& p, std::uint32_t endpoint);
+  // As lagging: beside what serves, so nobody counts on it.
+  void connect(Pool& p, std::uint32_t endpoint, State as = State::connecting);
   void connect_failed(Connection& c, const Fault& fault);
   void fail_waiting(Pool& p);
   [[nodiscard]] bool hopeless(const Pool& p) const;
@@ -173,6 +176,9 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   void renew_generations();
 
   // Which endpoints a pool may use (endpoints.cpp)
+  void take_endpoints(const policy::BreakerLimits& limits);
+  void forget_endpoints();
+  [[nodiscard]] bool named(std::uint32_t endpoint) const { return endpoint < settings_.endpoints; }
   [[nodiscard]] std::uint32_t primaries() const;
   [[nodiscard]] bool has_read_endpoints(const Pool& p) const;
   [[nodiscard]] std::uint32_t candidate(const Pool& p, std::uint32_t i) const;
@@ -180,6 +186,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   [[nodiscard]] bool well(std::uint32_t endpoint) const;
   [[nodiscard]] bool falls_back(const Pool& p) const;
   [[nodiscard]] bool left_alone(const Pool& p, std::uint32_t endpoint) const;
+  [[nodiscard]] bool primary_serves(Pool& p) const;
   void look_for_read_endpoints(Pool& p);
   void leave_primary(Pool& p);
 
@@ -218,9 +225,9 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   std::vector<Connection*> gone_;
 
   Leases leases_;
-  std::vector<Endpoint> endpoints_;
-  std::vector<Login> logins_;      // by credential
-  std::vector<Service> services_;  // by the service's index
+  std::vector<Endpoint> endpoints_;  // behind the named ones, those that connections still leave
+  std::vector<Login> logins_;        // by credential
+  std::vector<Service> services_;    // by the service's index
   policy::Budget budget_;
 
   FlushTask flush_task_;

@@ -162,13 +162,26 @@ Result<plugin::Route> World::route(const Call& call, std::uint32_t hops, const F
 void World::open(const plugin::OpenRequest& r) {
   say("connect ticket %lx to %d, lane %s", r.ticket, r.endpoint, lanes_[r.lane].name.c_str());
   if (r.generation != generation_) violated("connects with an old credential");
-  std::size_t now_open = 0;
-  for (const auto& [n, l] : links_) now_open += l != nullptr && !l->closed;
-  if (now_open + opening_.size() + 1 > settings_.connections_max) {
-    violated("more connections than the store's maximum");
+  // One that lags, or goes to an endpoint that is gone, holds no place in the store, but one at its
+  // own endpoint.
+  std::size_t all = 1, there = 1, same = 0;
+  const std::string& address = settings_.addresses[static_cast<std::size_t>(r.endpoint)];
+  addresses_[r.ticket] = address;
+  for (const auto& [n, l] : links_) {
+    if (l == nullptr || l->closed) continue;
+    ++all;
+    there += addresses_[l->request.ticket] == address;
   }
-  std::size_t same = 0;
-  for (const auto& [t, o] : opening_) same += o.endpoint == r.endpoint;
+  const Micros young = settings_.connect_timeout - settings_.connect_timeout / 10;
+  for (const auto& [t, o] : opening_) {
+    const bool named =
+        std::count(settings_.addresses.begin(), settings_.addresses.end(), addresses_[t]) > 0;
+    all += named && o.deadline - loop_.now() > young;
+    there += addresses_[t] == address;
+    same += addresses_[t] == address;
+  }
+  if (all > settings_.connections_max) violated("more connections than the store's maximum");
+  if (there > settings_.connections_max) violated("more connections than an endpoint may have");
   if (same + 1 > settings_.connects_max) violated("too many connects at once to one endpoint");
   opening_[r.ticket] = r;
   const Server& s = servers_[static_cast<std::size_t>(r.endpoint)];

@@ -79,6 +79,9 @@ void World::build() {
   servers_.resize(1 + dice_.below(3));
   settings_.store = "simulated";
   settings_.endpoints = static_cast<std::uint32_t>(servers_.size());
+  for (std::size_t i = 0; i < servers_.size(); ++i) {
+    settings_.addresses.push_back(std::to_string(i));
+  }
   settings_.connections_max = 1 + static_cast<std::uint32_t>(dice_.below(8));
   settings_.connections_min = static_cast<std::uint32_t>(dice_.below(2));
   settings_.connects_max = 1 + static_cast<std::uint32_t>(dice_.below(3));
@@ -270,6 +273,9 @@ void World::deliver(const Event& e) {
       break;
     }
     case Kind::apply:
+      if (dice_.chance(0.5)) {  // another endpoint in the place of one
+        settings_.addresses[dice_.below(servers_.size())] = "moved" + std::to_string(generation_);
+      }
       pools_->apply(settings_, ++generation_);
       break;
     case Kind::drain:

@@ -275,7 +275,8 @@ class World final : private Answers, private plugin::Store {
   std::vector<SimOperation*> free_operations_;
   std::uint32_t operations_live_ = 0, operations_max_ = 1000;
   std::uint64_t serial_ = 0;
-  std::unordered_map<std::uint64_t, SimLink*> links_;  // by number; null once destroyed
+  std::unordered_map<plugin::Ticket, std::string> addresses_;  // that it was made to
+  std::unordered_map<std::uint64_t, SimLink*> links_;          // by number; null once destroyed
   std::map<std::uint64_t, std::uint64_t> link_of_ticket_;
   std::uint64_t links_made_ = 0;
   std::map<std::uint64_t, plugin::OpenRequest> opening_;

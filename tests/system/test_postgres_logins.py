@@ -248,7 +248,7 @@ def test_check_config_connect_names_what_is_wrong(start, pg, tmp_path):
     checked = check(gw)
     assert checked.returncode != 0
     for name, (_, words) in cases.items():
-        line = [x for x in checked.stderr.splitlines() if x.startswith(f"store {name}, ")]
+        line = [x for x in checked.stderr.splitlines() if f": store {name}, " in x]
         assert len(line) == 1 and words in line[0], checked.stderr
     assert "store pg, credential pg (write)" in checked.stdout and "connected" in checked.stdout
     assert "store sql: connected" in checked.stdout

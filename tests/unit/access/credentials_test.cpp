@@ -56,6 +56,78 @@ TEST(Credentials, RenewTellsWhatHasChanged) {
   EXPECT_FALSE(all.login(at_b, true));
 }
 
+TEST(Credentials, ALookReadsWhatHasChangedAndSettled) {
+  Credentials all;
+  Source s;
+  std::string stamp = "1";
+  CredentialInput input = s.input("orders");
+  input.stamp = [&stamp] { return stamp; };
+  bool changed = false;
+  const auto i = all.put(std::move(input), &changed);
+  (void)all.look();
+  EXPECT_EQ(s.reads, 0) << "not read yet: whoever logs in will";
+  (void)all.renew();
+  EXPECT_EQ(s.reads, 1);
+  EXPECT_FALSE(all.look().unsettled);
+  EXPECT_EQ(s.reads, 1);
+  s.text = "half";
+  stamp = "2";
+  EXPECT_TRUE(all.look().unsettled) << "it may still be written";
+  s.text = "whole";
+  stamp = "3";
+  EXPECT_TRUE(all.look().unsettled);
+  EXPECT_EQ(s.reads, 1);
+  const auto news = all.look();
+  EXPECT_FALSE(news.unsettled);
+  EXPECT_EQ(news.changed, std::vector<std::uint32_t>{i});
+  EXPECT_EQ(all.login(i, false)->password.reveal(), "whole");
+  EXPECT_EQ(s.reads, 2);
+  // the same text in another file is no change; one that cannot be read is told once
+  stamp = "4";
+  (void)all.look();
+  EXPECT_TRUE(all.look().changed.empty());
+  s.readable = false;
+  stamp = "none";
+  (void)all.look();
+  EXPECT_EQ(all.look().unreadable.size(), 1u);
+  EXPECT_TRUE(all.look().unreadable.empty());
+  EXPECT_EQ(all.login(i, false)->password.reveal(), "whole");
+}
+
+TEST(Credentials, OneThatCouldNotBeReadIsAChangeWhenItCan) {
+  Credentials all;
+  Source s;
+  s.readable = false;
+  std::string stamp = "none";
+  CredentialInput input = s.input("orders");
+  input.stamp = [&stamp] { return stamp; };
+  bool changed = false;
+  const auto i = all.put(std::move(input), &changed);
+  EXPECT_FALSE(all.login(i, false));
+  s.readable = true;
+  stamp = "1";
+  (void)all.look();
+  EXPECT_EQ(all.look().changed, std::vector<std::uint32_t>{i}) << "pools need not wait any more";
+}
+
+TEST(Credentials, WhatIsWrittenWhileItIsReadIsLeft) {
+  Credentials all;
+  Source s;
+  int stamps = 0;
+  bool moving = false;
+  CredentialInput input = s.input("orders");
+  input.stamp = [&] { return std::to_string(moving ? ++stamps : stamps); };
+  bool changed = false;
+  const auto i = all.put(std::move(input), &changed);
+  (void)all.renew();
+  s.text = "half";
+  moving = true;
+  const auto news = all.renew();
+  EXPECT_TRUE(news.changed.empty());
+  EXPECT_EQ(news.unreadable.size(), 1u);
+  EXPECT_EQ(all.login(i, false)->password.reveal(), "one");
+}
+
 TEST(Credentials, ANameKeepsItsIndexAndAnotherAccountIsAChange) {
   Credentials all;
   Source s;

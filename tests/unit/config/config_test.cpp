@@ -245,8 +245,21 @@ TEST_F(Loading, WhatOfAServerAReloadChanges) {
                             "account = \"x\"\n[stores.orders.tls]\nmin_version = \"1.3\"\n");
   const Difference d = diff(before, after);
   EXPECT_EQ(d.changed, (std::vector<std::string>{"credentials", "stores.orders.account",
-                                                 "stores.orders.tls"}));
-  EXPECT_EQ(d.needs_restart, (std::vector<std::string>{"stores.orders.endpoints"}));
+                                                 "stores.orders.endpoints", "stores.orders.tls"}));
+  EXPECT_TRUE(d.needs_restart.empty());
+}
+
+TEST_F(Loading, EndpointsWaitWithWhatTheyBelongTo) {
+  const Config before = good(kServer);
+  Config after = before;
+  after.stores[0].endpoints = {"db:5433"};
+  after.stores[0].read_endpoints = {"db:5434"};
+  after.stores[0].options.push_back(0xc0);
+  const Difference d = diff(before, after);
+  EXPECT_TRUE(d.changed.empty());
+  EXPECT_EQ(d.needs_restart,
+            (std::vector<std::string>{"stores.orders.endpoints", "stores.orders.options",
+                                      "stores.orders.read_endpoints"}));
 }
 
 TEST(Tls, AsThePluginGetsIt) {
