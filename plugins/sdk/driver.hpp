@@ -48,6 +48,7 @@ struct Error : std::exception {
   std::int32_t vendor_code = 0;
   std::string sqlstate;
   bool breaker = false;
+  bool full = false;  // of open(): the store has no room for another connection
   std::uint64_t wait_token = 0;
   std::vector<std::uint8_t> detail;  // one msgpack value, or empty
 
@@ -67,6 +68,7 @@ struct Error : std::exception {
       e->message[--n] = '\0';
     e->detail = lend(Bytes(detail));
     e->wait_token = wait_token;
+    e->full = full ? 1 : 0;
   }
 };
 

@@ -85,6 +85,8 @@ typedef struct hg_error {
   char message[512];
   hg_bytes detail;
   uint64_t wait_token; /* HG_RETRY_WAIT: what host->wake will name; 0 = only the pause */
+  uint32_t full;       /* of conn_open: 1: the store has no room for another connection. The host
+                          makes do with those it has, and asks for one more now and then. */
 } hg_error;
 
 /* The end of an operation. */
