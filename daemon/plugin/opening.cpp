@@ -149,6 +149,51 @@ void PluginStore::start(OpenJob* job) {
   host.inbox().push(*job);  // refused, but not inside the pool's call
 }
 
+// Lent by all of its arguments.
+hg_connect connect_of(const StoreCore& core, const OpenRequest& r, const Login& login) {
+  const StoreSettings& s = core.settings;
+  hg_connect c{};
+  c.size = sizeof c;
+  c.lane = r.lane;
+  c.access = static_cast<std::uint32_t>(r.access);
+  c.generation = r.generation;
+  c.deadline_us = static_cast<std::uint64_t>(r.deadline.us);
+  if (!s.endpoints.empty())
+    c.endpoint = lend(s.endpoints[std::min<std::size_t>(
+        static_cast<std::size_t>(std::max(r.endpoint, 0)), s.endpoints.size() - 1)]);
+  c.account = lend(login.account);
+  c.password = lend(login.password.reveal());
+  c.label = lend(login.label);
+  c.tls = lend(proto::Bytes(login.tls));
+  c.flags = s.inspect ? HG_CONNECT_INSPECT : 0u;
+  return c;
+}
+
+Result<std::string> PluginStore::init_store(const OpenRequest& request) {
+  if (core_->driver == nullptr) return tl::make_unexpected(not_open());
+  if (core_->plugin().driver_init_store == nullptr)
+    return fault(Code::unsupported, "its plugin makes nothing in a store");
+  Login login;
+  if (core_->settings.login) {
+    Result<Login> got = core_->settings.login(request);
+    if (!got) return tl::make_unexpected(got.error());
+    login = std::move(*got);
+  }
+  const hg_connect c = connect_of(*core_, request, login);
+  hg_error error{};
+  error.size = sizeof error;
+  hg_bytes out{};
+  int failed = 0;
+  try {
+    failed = core_->plugin().driver_init_store(core_->driver, &c, &out, &error);
+  } catch (...) {
+    return fault(Code::internal, "the plugin threw in driver_init_store", Outcome::unknown);
+  }
+  login.password.forget();
+  if (failed != 0) return tl::make_unexpected(fault_from(error));
+  return std::string(proto::text_of({out.data, static_cast<std::size_t>(out.size)}));
+}
+
 void OpenJob::work() {
   const StoreSettings& s = core->settings;
   Host& host = core->host;
@@ -172,21 +217,8 @@ void OpenJob::work() {
     }
     login = std::move(*got);
   }
-  hg_connect c{};
-  c.size = sizeof c;
-  c.lane = request.lane;
-  c.access = static_cast<std::uint32_t>(request.access);
-  c.generation = request.generation;
+  hg_connect c = connect_of(*core, request, login);
   c.id = id;
-  c.deadline_us = static_cast<std::uint64_t>(request.deadline.us);
-  if (!s.endpoints.empty())
-    c.endpoint = lend(s.endpoints[std::min<std::size_t>(
-        static_cast<std::size_t>(std::max(request.endpoint, 0)), s.endpoints.size() - 1)]);
-  c.account = lend(login.account);
-  c.password = lend(login.password.reveal());
-  c.label = lend(login.label);
-  c.tls = lend(proto::Bytes(login.tls));
-  c.flags = s.inspect ? HG_CONNECT_INSPECT : 0u;
   label = login.label;
   hg_error error{};
   error.size = sizeof error;

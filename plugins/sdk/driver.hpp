@@ -222,6 +222,8 @@ class Driver {
   virtual std::unique_ptr<Connection> open(const hg_connect& connect, std::int32_t* fd) = 0;
   // One str of DDL when dry_run; empty when nothing is needed.
   virtual std::string prepare_store(bool /*dry_run*/) { return {}; }
+  // Makes it, where it is missing, over a login of its own. What was done, a line each, for people.
+  virtual std::string init_store(const hg_connect& /*connect*/) { return prepare_store(false); }
 };
 
 // What HEADGATE_PLUGIN needs of a plugin. `describe` is one msgpack map, built once.
