@@ -237,8 +237,8 @@ tl::expected<std::unique_ptr<Gateway::Served>, std::string> Gateway::make_store(
   if (auto opened = made->store->open_driver_now(); !opened) {
     log_->error("store_not_open", {{"store", from.name}, {"why", opened.error().message}});
   }
-  made->attempts =
-      pool::make_attempts(loop_, *dice_, *made->store, *dispatcher_, pool_settings(from, *made));
+  made->attempts = pool::make_attempts(loop_, *dice_, *made->store, *dispatcher_,
+                                       pool_settings(from, *made), log_.get());
   made->entry.attempts = made->attempts.get();
   return made;
 }

@@ -139,6 +139,8 @@ pool::Settings Gateway::pool_settings(const config::Store& from, const Served& s
   out.addresses = all_endpoints(from);
   out.credentials.by_service = s.by_service;
   out.credentials.generations = s.generations;
+  for (std::uint32_t i = 0; i < s.generations.size(); ++i)
+    out.credentials.names.push_back(s.logins->credentials.name(i));
   config::give_numbers(from.pool, out);
   return out;
 }

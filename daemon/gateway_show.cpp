@@ -52,16 +52,16 @@ Table Gateway::show_stores() const {
 }
 
 Table Gateway::show_pools() const {
-  Table t{
-      {"store", "lane", "access", "connections", "idle", "busy", "leased", "connecting", "waiting",
-       "oldest_wait_us", "calls", "attempts", "retries", "refused", "breaker", "credential"},
-      {}};
+  Table t{{"store", "lane", "access", "connections", "idle", "busy", "leased", "connecting",
+           "waiting", "oldest_wait_us", "calls", "attempts", "retries", "refused", "breaker",
+           "credential", "ceiling"},
+          {}};
   for (const auto& s : stores_) {
     for (const pool::PoolRow& r : s->attempts->rows()) {
       t.rows.push_back({r.store, r.lane, r.access, n(r.connections), n(r.idle), n(r.busy),
                         n(r.leased), n(r.connecting), n(r.waiting), n(r.oldest_wait_us), n(r.calls),
                         n(r.attempts), n(r.retries), n(r.refused), r.breaker,
-                        s->logins->credentials.name(r.credential)});
+                        s->logins->credentials.name(r.credential), n(r.ceiling)});
     }
   }
   return t;

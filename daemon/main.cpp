@@ -17,8 +17,8 @@ constexpr int kBadConfig = 78;  // EX_CONFIG of sysexits.h
 constexpr int kNotStarted = 1;
 
 struct Task {
-  bool connect = false;    // with a check: log in, too
-  std::string store_init;  // print what this store needs, in place of a check
+  bool connect = false;      // with a check: log in, too
+  headgate::StoreInit init;  // in place of a check
 };
 
 int check(const headgate::GatewayOptions& options, const Task& task) {
@@ -30,9 +30,9 @@ int check(const headgate::GatewayOptions& options, const Task& task) {
   headgate::config::LoadOptions load;
   load.schema_of = headgate::schema_of(libraries);
   load.overrides = options.overrides;
-  load.read_passwords = task.store_init.empty();
+  load.read_passwords = task.init.store.empty();  // else the one that is used
   int faults = 0;
-  if (task.store_init.empty()) {
+  if (task.init.store.empty()) {
     faults = headgate::config::check(options.config_file, load);
     if (!task.connect) return faults;
     // A password that cannot be read is no reason to leave the other stores untried.
@@ -44,10 +44,10 @@ int check(const headgate::GatewayOptions& options, const Task& task) {
     for (const auto& f : config.error()) std::fprintf(stderr, "%s\n", f.text().c_str());
     return kBadConfig;
   }
-  if (task.store_init.empty()) {
+  if (task.init.store.empty()) {
     return std::max(faults, headgate::check_connections(*config, host, libraries, loop));
   }
-  return headgate::print_store_ddl(*config, task.store_init, host, libraries);
+  return headgate::init_store(*config, task.init, host, libraries);
 }
 
 }  // namespace
@@ -69,12 +69,18 @@ int main(int argc, char** argv) {
       app.add_flag("--check", only_check, "read the configuration, print its faults, do not start");
   app.add_flag("--connect", task.connect, "with --check: log in to every store, too")
       ->needs(check_flag);
-  app.add_option("--store-init", task.store_init,
-                 "print the statements that this store needs, do not start");
+  auto* init = app.add_option("--store-init", task.init.store,
+                              "print the statements that this store needs, do not start");
+  auto* run = app.add_flag("--run", task.init.run, "with --store-init: run them, too")->needs(init);
+  auto* account = app.add_option("--account", task.init.account,
+                                 "with --run: who may make tables, in place of the store's account")
+                      ->needs(run);
+  app.add_option("--password-file", task.init.password_file, "the password of --account")
+      ->needs(account);
   app.set_version_flag("--version", std::string("headgated ") + HEADGATE_VERSION);
   CLI11_PARSE(app, argc, argv);
   if (!plugin_dir.empty()) options.overrides.push_back("daemon.plugin_dir=" + plugin_dir);
-  if (only_check || !task.store_init.empty()) return check(options, task);
+  if (only_check || !task.init.store.empty()) return check(options, task);
 
   headgate::Gateway gateway(std::move(options));
   if (auto started = gateway.start(); !started) {

@@ -1,7 +1,7 @@
 // store_init is `headgated --store-init STORE`: prints what Headgate needs inside a store (the
-// table of idempotency keys), as statements for an account that may make it.
+// table of idempotency keys) as statements, or (`--run`) makes it there.
 //
-// Owner: main. Threads: main's. Nothing is sent to the store.
+// Owner: main. Threads: main's, which may block. Printing sends nothing to the store.
 #pragma once
 #include <string>
 
@@ -11,8 +11,15 @@
 
 namespace headgate {
 
+struct StoreInit {
+  std::string store;  // empty: not asked for
+  bool run = false;
+  std::string account;        // run: logs in with; empty: the store's own
+  std::string password_file;  // of that account; empty: none is needed
+};
+
 // 0, or 1 with the reason on stderr.
-int print_store_ddl(const config::Config& config, const std::string& store, plugin::Host& host,
-                    plugin::Libraries& libraries);
+int init_store(const config::Config& config, const StoreInit& init, plugin::Host& host,
+               plugin::Libraries& libraries);
 
 }  // namespace headgate

@@ -178,6 +178,8 @@ struct LocalArgs {
   std::string plugin_dir;
   bool connect = false;  // check-config: logs in to the stores, too
   std::string store;     // store init
+  bool run = false;
+  std::string account, password_file;
 };
 int run_check_config(const LocalArgs& a);
 int run_store_init(const LocalArgs& a);

@@ -120,7 +120,13 @@ int run_check_config(const LocalArgs& a) {
   return become_daemon(a, std::move(more));
 }
 
-int run_store_init(const LocalArgs& a) { return become_daemon(a, {"--store-init", a.store}); }
+int run_store_init(const LocalArgs& a) {
+  std::vector<std::string> more = {"--store-init", a.store};
+  if (a.run) more.emplace_back("--run");
+  if (!a.account.empty()) more.insert(more.end(), {"--account", a.account});
+  if (!a.password_file.empty()) more.insert(more.end(), {"--password-file", a.password_file});
+  return become_daemon(a, std::move(more));
+}
 
 namespace {
 

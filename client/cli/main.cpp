@@ -136,8 +136,14 @@ void add_local(CLI::App& app, Words& w, int& exit) {
   c->callback([&w, &exit] { exit = run_check_config(w.local); });
 
   c = app.add_subcommand("store", "What Headgate needs inside a store")->require_subcommand(1);
-  c = c->add_subcommand("init", "Print the statements that make it, for an account that may");
+  c = c->add_subcommand("init", "Print the statements that make it, or (--run) make it");
   c->add_option("STORE", w.local.store)->required();
+  auto* run = c->add_flag("--run", w.local.run, "make what is missing, and say what was done");
+  auto* account = c->add_option("--account", w.local.account,
+                                "who may make tables, in place of the store's own account")
+                      ->needs(run);
+  c->add_option("--password-file", w.local.password_file, "the password of --account, mode 0600")
+      ->needs(account);
   c->add_option("--config", w.local.file, "the gateway's configuration")->capture_default_str();
   of_daemon(c);
   c->callback([&w, &exit] { exit = run_store_init(w.local); });

@@ -34,6 +34,7 @@ struct Fault {
   std::int32_t vendor_code = 0;
   std::string sqlstate;
   bool breaker = false;              // counts toward the endpoint's breaker
+  bool full = false;                 // of a connect: the store has no room for another connection
   std::uint64_t wait_token = 0;      // Retry::wait
   std::vector<std::uint8_t> detail;  // one msgpack value, or empty
 };

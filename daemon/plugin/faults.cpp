@@ -48,6 +48,7 @@ Fault fault_from(const hg_error& theirs) {
   f.breaker = e.breaker != 0;
   f.sqlstate = text_until_nul(e.sqlstate, sizeof e.sqlstate);
   f.wait_token = e.wait_token;
+  f.full = e.full != 0;
   if (e.detail.data != nullptr && e.detail.size > 0 && e.detail.size <= kDetailMax) {
     const proto::Bytes detail{e.detail.data, static_cast<std::size_t>(e.detail.size)};
     if (proto::check(detail) == proto::Shape::good) f.detail.assign(detail.begin(), detail.end());
@@ -68,6 +69,7 @@ void lend_fault(const Fault& f, hg_error* e) {
   f.message.copy(e->message, sizeof e->message - 1);
   e->detail = {f.detail.data(), f.detail.size()};
   e->wait_token = f.wait_token;
+  e->full = f.full ? 1 : 0;
 }
 
 Done done_from(const hg_done* theirs, std::string& bad) {

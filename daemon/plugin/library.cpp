@@ -79,7 +79,7 @@ constexpr Function kFunctions[] = {
     FUNCTION(conn_io, false),     FUNCTION(conn_timer, false),
     FUNCTION(conn_resume, false), FUNCTION(conn_cancel, false),
     FUNCTION(conn_reset, false),  FUNCTION(conn_ping, false),
-    FUNCTION(conn_close, true)};
+    FUNCTION(conn_close, true),   FUNCTION(driver_init_store, false)};
 #undef FUNCTION
 constexpr std::uint32_t kTableMin = offsetof(hg_plugin, conn_close) + sizeof(void*);
 constexpr std::uint32_t kTableMax = 64 * 1024;

@@ -22,6 +22,30 @@ Fault unavailable(std::string message, Retry retry) {
   return f;
 }
 
+std::string address_of(const StoreCore& core, const OpenRequest& r) {
+  const auto at = static_cast<std::size_t>(std::max(r.endpoint, 0));
+  return at < core.endpoints.size() ? core.endpoints[at] : std::string();
+}
+
+// Lent by all of its arguments.
+hg_connect connect_of(const StoreCore& core, const OpenRequest& r, std::string_view endpoint,
+                      const Login& login) {
+  const StoreSettings& s = core.settings;
+  hg_connect c{};
+  c.size = sizeof c;
+  c.lane = r.lane;
+  c.access = static_cast<std::uint32_t>(r.access);
+  c.generation = r.generation;
+  c.deadline_us = static_cast<std::uint64_t>(r.deadline.us);
+  c.endpoint = lend(endpoint);
+  c.account = lend(login.account);
+  c.password = lend(login.password.reveal());
+  c.label = lend(login.label);
+  c.tls = lend(proto::Bytes(login.tls));
+  c.flags = s.inspect ? HG_CONNECT_INSPECT : 0u;
+  return c;
+}
+
 }  // namespace
 
 hg_driver* open_driver(StoreCore& core, std::uint32_t kind, proto::Bytes options, Fault* why_not) {
@@ -122,8 +146,7 @@ void PluginStore::open(const OpenRequest& request) {
   auto* job = new OpenJob;
   job->core = core_;
   job->request = request;
-  const auto at = static_cast<std::size_t>(std::max(request.endpoint, 0));
-  if (at < core_->endpoints.size()) job->endpoint = core_->endpoints[at];
+  job->endpoint = address_of(*core_, request);
   if (core_->driver == nullptr) start_driver_job();
   if (opening_ != nullptr)
     waiting_.push_back(job);
@@ -151,6 +174,32 @@ void PluginStore::start(OpenJob* job) {
   host.inbox().push(*job);  // refused, but not inside the pool's call
 }
 
+Result<std::string> PluginStore::init_store(const OpenRequest& request) {
+  if (core_->driver == nullptr) return tl::make_unexpected(not_open());
+  if (core_->plugin().driver_init_store == nullptr)
+    return fault(Code::unsupported, "its plugin makes nothing in a store");
+  Login login;
+  if (core_->settings.login) {
+    Result<Login> got = core_->settings.login(request);
+    if (!got) return tl::make_unexpected(got.error());
+    login = std::move(*got);
+  }
+  const std::string endpoint = address_of(*core_, request);
+  const hg_connect c = connect_of(*core_, request, endpoint, login);
+  hg_error error{};
+  error.size = sizeof error;
+  hg_bytes out{};
+  int failed = 0;
+  try {
+    failed = core_->plugin().driver_init_store(core_->driver, &c, &out, &error);
+  } catch (...) {
+    return fault(Code::internal, "the plugin threw in driver_init_store", Outcome::unknown);
+  }
+  login.password.forget();
+  if (failed != 0) return tl::make_unexpected(fault_from(error));
+  return std::string(proto::text_of({out.data, static_cast<std::size_t>(out.size)}));
+}
+
 void OpenJob::work() {
   const StoreSettings& s = core->settings;
   Host& host = core->host;
@@ -174,19 +223,8 @@ void OpenJob::work() {
     }
     login = std::move(*got);
   }
-  hg_connect c{};
-  c.size = sizeof c;
-  c.lane = request.lane;
-  c.access = static_cast<std::uint32_t>(request.access);
-  c.generation = request.generation;
+  hg_connect c = connect_of(*core, request, endpoint, login);
   c.id = id;
-  c.deadline_us = static_cast<std::uint64_t>(request.deadline.us);
-  c.endpoint = lend(endpoint);
-  c.account = lend(login.account);
-  c.password = lend(login.password.reveal());
-  c.label = lend(login.label);
-  c.tls = lend(proto::Bytes(login.tls));
-  c.flags = s.inspect ? HG_CONNECT_INSPECT : 0u;
   label = login.label;
   hg_error error{};
   error.size = sizeof error;

@@ -41,6 +41,8 @@ class PluginStore final : public Store {
 
   // DDL that the store needs, or empty. May block; the driver must be open.
   Result<std::string> prepare_store(bool dry_run);
+  // Makes it over a login of its own, as `request` says. What was done, for people. May block.
+  Result<std::string> init_store(const OpenRequest& request);
 
   [[nodiscard]] const Description& description() const { return core_->library->description(); }
   [[nodiscard]] std::size_t kind() const { return kind_; }

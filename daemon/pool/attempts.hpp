@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "daemon/core/call.hpp"
+#include "daemon/core/log.hpp"
 #include "daemon/core/loop.hpp"
 #include "daemon/plugin/link.hpp"
 
@@ -24,6 +25,7 @@ struct Credentials {
   std::vector<std::array<std::uint32_t, 4>> by_service;
   // By credential: a change replaces the connections that logged in with it before. None: 0.
   std::vector<std::uint32_t> generations;
+  std::vector<std::string> names;  // by credential, for the log; may be short
 
   [[nodiscard]] std::uint32_t of(std::uint32_t service, Access access) const {
     if (by_service.empty()) return 0;
@@ -67,6 +69,8 @@ struct Settings {
   Micros breaker_open_min{std::chrono::seconds(1)};
   Micros breaker_open_max{std::chrono::seconds(30)};
   std::uint32_t breaker_probes = 3;  // at once, half-open
+  Micros ceiling_raise{
+      std::chrono::seconds(30)};  // after a store was full, one more is tried so often
   Micros login_probe{
       std::chrono::seconds(30)};  // after a login was refused twice, at most so often
 };
@@ -95,6 +99,7 @@ struct Counters {
 struct PoolRow {
   std::string store, lane, access;
   std::uint32_t credential;
+  std::uint32_t ceiling;  // connections that it may have now
   std::uint32_t connections, idle, busy, leased, connecting, waiting;
   std::int64_t oldest_wait_us;
   std::uint64_t calls, attempts, retries, refused;
@@ -155,7 +160,8 @@ class Attempts {
   }
 };
 
+// `log` may be null.
 std::unique_ptr<Attempts> make_attempts(Loop& loop, Random& random, plugin::Store& store,
-                                        Answers& answers, Settings settings);
+                                        Answers& answers, Settings settings, Log* log = nullptr);
 
 }  // namespace headgate::pool

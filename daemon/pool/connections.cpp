@@ -163,6 +163,7 @@ void StorePools::closed(plugin::Ticket ticket) {
   Connection* c = find(ticket);
   if (c == nullptr || c->gone) return;
   c->gone = true;
+  room(*c->pool).freed_at = now();
   gone_.push_back(c);
   mark_waiting_pools();
   schedule();
@@ -185,6 +186,7 @@ void StorePools::reclaim() {
 // Once a second: who is idle for too long, too old, or one too many after a reload goes, and
 // `connections_min` is kept.
 void StorePools::sweep() {
+  raise_ceilings();
   for (auto& p : pools_) {
     p->in(State::idle).each([&](Connection& c) {
       if (now() >= c.expires_at) {

@@ -61,7 +61,11 @@ bool StorePools::room_for_one(Pool& p) {
     if (p.lane->per_store && lane > p.held()) make_room(p);
     return false;
   }
-  if (total() >= settings_.connections_max) {
+  if (at_ceiling(p)) {
+    make_room(p, true);
+    return false;
+  }
+  if (total() + owed_to_others(p, nullptr) >= settings_.connections_max) {
     make_room(p);
     return false;
   }
@@ -70,14 +74,15 @@ bool StorePools::room_for_one(Pool& p) {
 
 // Has another pool give a connection up: an idle one at once; a busy one where `p` has none at all
 // and has waited for long enough.
-void StorePools::make_room(Pool& p) {
+void StorePools::make_room(Pool& p, bool of_its_credential) {
   Connection* idle = nullptr;
   Pool* richest = nullptr;
-  const bool lane_only =
-      p.lane->per_store && p.held() < cap(p) && total() < settings_.connections_max;
+  const bool lane_only = p.lane->per_store && p.held() < cap(p) &&
+                         total() < settings_.connections_max && !of_its_credential;
   for (auto& other : pools_) {
     if (other.get() == &p) continue;
     if (lane_only && other->lane_index != p.lane_index) continue;
+    if (of_its_credential && &room(*other) != &room(p)) continue;
     if (other->count(State::closing) > 0) return;  // one is on its way
     Connection* c = other->in(State::idle).back();
     if (c != nullptr && other->queue.empty() && (idle == nullptr || c->used_at < idle->used_at)) {
@@ -222,12 +227,13 @@ void StorePools::opened(plugin::Ticket ticket, std::unique_ptr<plugin::Link> lin
     p.endpoint_hint = c.endpoint;
   }
   if (c.generation == generation_of(p.credential)) {
-    login(p) = {.generation = c.generation};
+    login(p) = {.rooms = login(p).rooms, .generation = c.generation};
   } else if (c.retire == Reason::none) {
     c.retire = Reason::generation;
   }
   report(c.endpoint, false);
   move(c, State::idle);
+  opened_one(p);
   if (closing_) {
     close(c, Reason::shutdown);
   } else {
@@ -258,13 +264,17 @@ void StorePools::connect_failed(Connection& c, const Fault& fault) {
   Endpoint& e = endpoints_[c.endpoint];
   ++counters_.connect_failures;
   if (!named(c.endpoint)) return;  // it says nothing about those that are
+  e.proven = false;
+  if (fault.full && met_full(p, e, fault)) {
+    if (c.probe) e.breaker.give_back();
+    return;
+  }
   ++p.failures;
   ++p.failures_total;
   p.last_failure = fault;
   p.last_failure.code = Code::unavailable;
   p.last_failure.outcome = Outcome::not_sent;
   if (p.endpoint_hint == c.endpoint) p.endpoint_hint = endpoint_after(c.endpoint);
-  e.proven = false;
   if (login_refused(fault)) {
     // Of an older credential: it says nothing about the one in force.
     if (c.generation != generation_of(p.credential)) return;

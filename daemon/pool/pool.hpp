@@ -87,8 +87,17 @@ struct Endpoint {
   TimePoint probed_at{};       // a read endpoint that failed, beside the primary
 };
 
+// How many connections a store that was full leaves the pools of a credential (ceiling.cpp).
+struct Room {
+  std::uint32_t ceiling = 0;  // 0: it has not been full
+  bool tried = false;         // it was raised, and nothing has been refused since
+  TimePoint raise_at{};
+  TimePoint freed_at{};  // when one of ours was closed last
+};
+
 // What is known of one credential.
 struct Login {
+  std::array<Room, 2> rooms{};  // the second: at the read endpoints
   std::uint32_t generation = 0;
   std::uint32_t refusals = 0;  // in a row
   TimePoint probe_at{};        // with two or more: no connect before

@@ -29,6 +29,9 @@ std::vector<PoolRow> StorePools::rows() const {
     r.lane = p->lane->name;
     r.access = access_name(p->access);
     r.credential = p->credential;
+    const std::uint32_t room_for = room(*p).ceiling;
+    r.ceiling = static_cast<std::uint32_t>(
+        room_for == 0 ? cap(*p) : std::min<std::size_t>(room_for, cap(*p)));
     r.connections = static_cast<std::uint32_t>(p->count()) - n(State::connecting) -
                     n(State::lagging) - n(State::closing);
     r.idle = n(State::idle);

@@ -8,11 +8,12 @@
 namespace headgate::pool {
 
 StorePools::StorePools(Loop& loop, Random& random, plugin::Store& store, Answers& answers,
-                       Settings settings)
+                       Settings settings, Log* log)
     : loop_(loop),
       random_(random),
       store_(store),
       answers_(answers),
+      log_(log),
       settings_(std::move(settings)),
       budget_(0, 0) {
   flush_task_.owner = this;
@@ -39,8 +40,8 @@ StorePools::~StorePools() {
 }
 
 std::unique_ptr<Attempts> make_attempts(Loop& loop, Random& random, plugin::Store& store,
-                                        Answers& answers, Settings settings) {
-  return std::make_unique<StorePools>(loop, random, store, answers, std::move(settings));
+                                        Answers& answers, Settings settings, Log* log) {
+  return std::make_unique<StorePools>(loop, random, store, answers, std::move(settings), log);
 }
 
 void StorePools::apply(const Settings& settings, std::uint32_t generation) {

@@ -9,7 +9,8 @@
 //          peer_gone). The call is never touched after it.
 // Files:   store_pools (calls in, give_up, drain), placement (queue to connection), completions (an
 //          attempt's end), deadlines (whatever time does to a call), connections (states, close),
-//          connects (new ones), endpoints (where to), leases, snapshots.
+//          connects (new ones), ceiling (how many a full store leaves), endpoints (where to),
+//          leases, snapshots.
 #pragma once
 #include <array>
 #include <memory>
@@ -17,6 +18,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "daemon/core/log.hpp"
 #include "daemon/policy/mutation.hpp"
 #include "daemon/policy/retry.hpp"
 #include "daemon/pool/attempts.hpp"
@@ -34,7 +36,8 @@ inline Fault fault_of(Code code, std::string message, Outcome outcome = Outcome:
 
 class StorePools final : public Attempts, private plugin::LinkEvents {
  public:
-  StorePools(Loop& loop, Random& random, plugin::Store& store, Answers& answers, Settings settings);
+  StorePools(Loop& loop, Random& random, plugin::Store& store, Answers& answers, Settings settings,
+             Log* log);
   ~StorePools() override;
 
   // Attempts (store_pools.cpp, leases.cpp, snapshots.cpp)
@@ -155,7 +158,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   [[nodiscard]] bool too_many(const Pool& p) const;
   [[nodiscard]] std::size_t cap(const Pool& p) const;
   [[nodiscard]] std::size_t total() const;
-  void make_room(Pool& p);
+  void make_room(Pool& p, bool of_its_credential = false);
   [[nodiscard]] std::int32_t pick_endpoint(Pool& p);
   // When pick_endpoint may say something else; now: it would find one.
   [[nodiscard]] TimePoint connect_at(const Pool& p) const;
@@ -174,6 +177,17 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   [[nodiscard]] const Login& login(const Pool& p) const { return logins_[p.credential]; }
   [[nodiscard]] std::uint32_t generation_of(std::uint32_t credential) const;
   void renew_generations();
+
+  // What a full store leaves a credential (ceiling.cpp)
+  [[nodiscard]] Room& room(const Pool& p);
+  [[nodiscard]] const Room& room(const Pool& p) const;
+  [[nodiscard]] bool at_ceiling(const Pool& p) const;
+  [[nodiscard]] std::size_t owed_to_others(const Pool& p, const Room* r) const;
+  [[nodiscard]] std::size_t live_in(const Room& r) const;
+  void set_ceiling(std::uint32_t credential, Room& r, std::size_t to, std::string_view why);
+  [[nodiscard]] bool met_full(Pool& p, Endpoint& e, const Fault& fault);
+  void opened_one(const Pool& p);
+  void raise_ceilings();
 
   // Which endpoints a pool may use (endpoints.cpp)
   void take_endpoints(const policy::BreakerLimits& limits);
@@ -202,6 +216,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   Random& random_;
   plugin::Store& store_;
   Answers& answers_;
+  Log* log_;
   Settings settings_;
   policy::RetryLimits retry_;
   std::uint32_t generation_ = 0;

@@ -1,6 +1,8 @@
 // The session's bytes: one write a turn, messages straight from the receive buffer.
 #include "plugins/postgres/connection.hpp"
 
+#include <algorithm>
+
 #include "plugins/postgres/driver.hpp"
 #include "plugins/postgres/wire/fault.hpp"
 
@@ -44,6 +46,7 @@ void PgConnection::timer() {
   tick_us_ = now();
   if (busy() && !paused_ && patience_us() > 0 && tick_us_ >= heard_us_ + patience_us())
     return die("the server said nothing for too long");
+  if (const std::uint64_t at = look_at(); busy() && at != 0 && tick_us_ >= at) look();
   arm();
 }
 
@@ -175,10 +178,13 @@ void PgConnection::watch() {
   host_->watch(host_, id_, transport_.fd(), wanted);
 }
 
-// One timer for silence: set when it is needed, and moved only when it has rung too early.
+// One timer for silence and for look(): set when it is needed, and moved only when it has rung too
+// early.
 void PgConnection::arm() {
   const std::uint64_t patience = patience_us();
-  const std::uint64_t at = busy() && !paused_ && patience > 0 ? heard_us_ + patience : 0;
+  std::uint64_t at = busy() && !paused_ && patience > 0 ? heard_us_ + patience : 0;
+  if (const std::uint64_t look = busy() ? look_at() : 0; look != 0)
+    at = at == 0 ? look : std::min(at, look);
   if (at == armed_) return;
   armed_ = at;
   host_->timer(host_, id_, at);

@@ -47,6 +47,10 @@ class PgConnection : public sdk::Connection {
   virtual bool feed() { return false; }
   // How long the server may be silent while busy (host clock); 0: for ever.
   [[nodiscard]] virtual std::uint64_t patience_us() const = 0;
+  // While busy: when look() shall be called (host clock); 0: never.
+  [[nodiscard]] virtual std::uint64_t look_at() const { return 0; }
+  // The time has come.
+  virtual void look() {}
 
   // Hands the kernel what it takes, then watches for what is left.
   void pump();
@@ -55,7 +59,8 @@ class PgConnection : public sdk::Connection {
   // Back-pressure: nothing is read, and what has been read is not looked at, until go_on().
   void pause() { paused_ = true; }
   void go_on();
-  // From now on the server owes something. For the moment when busy() has become true.
+  // From now on the server owes something. For the moment when busy() has become true, and what
+  // look_at() says is up to date.
   void expect();
 
   [[nodiscard]] bool dead() const { return dead_; }

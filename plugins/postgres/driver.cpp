@@ -2,6 +2,7 @@
 #include "plugins/postgres/driver.hpp"
 
 #include "plugins/postgres/exclusive.hpp"
+#include "plugins/postgres/init.hpp"
 #include "plugins/postgres/keys.hpp"
 #include "plugins/postgres/listen.hpp"
 #include "plugins/postgres/shared.hpp"
@@ -182,10 +183,12 @@ std::unique_ptr<sdk::Connection> PostgresDriver::open(const hg_connect& connect,
 }
 
 std::string PostgresDriver::prepare_store(bool dry_run) {
-  if (!dry_run)
-    throw sdk::unsupported("run these statements with an account that may make tables:\n" +
-                           keys_ddl(options_));
+  if (!dry_run) throw sdk::unsupported("it takes a login: driver_init_store");
   return keys_ddl(options_);
+}
+
+std::string PostgresDriver::init_store(const hg_connect& connect) {
+  return init_database(host_, connect, options_);
 }
 
 }  // namespace headgate::postgres

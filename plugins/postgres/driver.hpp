@@ -20,6 +20,7 @@ class PostgresDriver : public sdk::Driver {
   sdk::Route route(const hg_call& call, const sdk::Touches& touches) override;
   std::unique_ptr<sdk::Connection> open(const hg_connect& connect, std::int32_t* fd) override;
   std::string prepare_store(bool dry_run) override;
+  std::string init_store(const hg_connect& connect) override;
 
   [[nodiscard]] const hg_host* host() const { return host_; }
   [[nodiscard]] const Options& options() const { return options_; }

@@ -21,8 +21,6 @@ std::string hex(proto::Bytes b) {
 
 std::string bytea(proto::Bytes b) { return "'\\x" + hex(b) + "'::bytea"; }
 
-std::string table(const Options& o) { return quoted(o.keys_schema) + ".headgate_idempotency"; }
-
 std::string row(const hg_call& call) {
   return "service = convert_from(" + bytea(sdk::bytes(call.service)) +
          ", 'UTF8') AND key = " + bytea(sdk::bytes(call.key));
@@ -30,14 +28,21 @@ std::string row(const hg_call& call) {
 
 }  // namespace
 
-std::string keys_ddl(const Options& o) {
-  return "CREATE TABLE IF NOT EXISTS " + table(o) +
+std::string keys_table(const Options& o) { return quoted(o.keys_schema) + ".headgate_idempotency"; }
+
+std::string keys_table_ddl(const Options& o) {
+  return "CREATE TABLE IF NOT EXISTS " + keys_table(o) +
          " (\n  service text NOT NULL,\n  key bytea NOT NULL,\n  request bytea NOT NULL,\n"
          "  expires timestamptz NOT NULL,\n  rows_affected bigint,\n  reply bytea,\n"
-         "  PRIMARY KEY (service, key)\n);\n"
-         "CREATE INDEX IF NOT EXISTS headgate_idempotency_expires ON " +
-         table(o) + " (expires);\n";
+         "  PRIMARY KEY (service, key)\n);\n";
 }
+
+std::string keys_index_ddl(const Options& o) {
+  return "CREATE INDEX IF NOT EXISTS headgate_idempotency_expires ON " + keys_table(o) +
+         " (expires);\n";
+}
+
+std::string keys_ddl(const Options& o) { return keys_table_ddl(o) + keys_index_ddl(o); }
 
 std::string request_hash(const hg_call& call) {
   std::string out;
@@ -59,17 +64,18 @@ std::string lock_sql(const hg_call& call) {
 }
 
 std::string lookup_sql(const Options& o, const hg_call& call) {
-  return "SELECT request, rows_affected, reply FROM " + table(o) + " WHERE " + row(call) +
+  return "SELECT request, rows_affected, reply FROM " + keys_table(o) + " WHERE " + row(call) +
          " AND expires > pg_catalog.now()";
 }
 
 std::string expire_sql(const Options& o, const hg_call& call) {
-  return "DELETE FROM " + table(o) + " WHERE " + row(call) + " AND expires <= pg_catalog.now()";
+  return "DELETE FROM " + keys_table(o) + " WHERE " + row(call) +
+         " AND expires <= pg_catalog.now()";
 }
 
 std::string record_sql(const Options& o, const hg_call& call, proto::Bytes reply,
                        std::optional<std::int64_t> affected) {
-  return "INSERT INTO " + table(o) +
+  return "INSERT INTO " + keys_table(o) +
          " (service, key, request, expires, rows_affected, reply) VALUES (convert_from(" +
          bytea(sdk::bytes(call.service)) + ", 'UTF8'), " + bytea(sdk::bytes(call.key)) + ", '\\x" +
          request_hash(call) + "'::bytea, pg_catalog.now() + interval '" +
@@ -79,8 +85,8 @@ std::string record_sql(const Options& o, const hg_call& call, proto::Bytes reply
 }
 
 std::string purge_sql(const Options& o) {
-  return "DELETE FROM " + table(o) + " WHERE ctid = ANY (ARRAY(SELECT ctid FROM " + table(o) +
-         " WHERE expires <= pg_catalog.now() LIMIT " + std::to_string(kPurgeStep) +
+  return "DELETE FROM " + keys_table(o) + " WHERE ctid = ANY (ARRAY(SELECT ctid FROM " +
+         keys_table(o) + " WHERE expires <= pg_catalog.now() LIMIT " + std::to_string(kPurgeStep) +
          " FOR UPDATE SKIP LOCKED))";
 }
 

@@ -6,6 +6,7 @@
 #pragma once
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "plugins/postgres/options.hpp"
 
@@ -13,8 +14,17 @@ namespace headgate::postgres {
 
 inline constexpr std::size_t kRecordedReplyMax = 64u << 10;  // larger: only that it was done
 
-// What `headgate store init` shows.
+// The table's name with its schema, as SQL has it.
+std::string keys_table(const Options& options);
+// What `headgate store init` shows, and its two parts.
 std::string keys_ddl(const Options& options);
+std::string keys_table_ddl(const Options& options);
+std::string keys_index_ddl(const Options& options);
+// The columns by name, as the server tells them.
+inline constexpr std::string_view kKeysColumns =
+    "expires timestamp with time zone, key bytea, reply bytea, request bytea, rows_affected "
+    "bigint, "
+    "service text";
 
 // The hash that tells one request from another under the same key, as hexadecimal digits.
 std::string request_hash(const hg_call& call);

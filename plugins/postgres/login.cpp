@@ -253,6 +253,7 @@ class Login {
     } else if (says("too many clients") || says("too many connections") ||
                says("remaining connection slots")) {
       e.sqlstate = "53300";
+      e.full = true;
     } else if (says("the database system is") || says("not yet accepting connections")) {
       e.sqlstate = "57P03";
     }

@@ -16,7 +16,7 @@ constexpr sdk::IntOption<Options> kInts[] = {
     {"shared_timeout_ms", "duration_ms", &Options::shared_timeout_ms, 10, 60'000,
      "statement_timeout of shared connections; what hits it runs again on one of its own"},
     {"slow_ms", "duration_ms", &Options::slow_ms, 1, 60'000,
-     "a statement that takes longer leaves the shared connections until it is quick again"},
+     "a statement that takes longer twice in 16 runs leaves the shared connections for a while"},
     {"statements_max", "int", &Options::statements_max, 8, 10'000,
      "prepared statements that a connection keeps"},
     {"stall_ms", "duration_ms", &Options::stall_ms, 100, 600'000,

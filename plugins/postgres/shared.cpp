@@ -9,6 +9,7 @@ namespace headgate::postgres {
 namespace {
 
 constexpr std::uint32_t kSharedWarningsMax = 16;
+constexpr std::uint64_t kLateUs = 3000;  // a timer that rings later than this is late
 
 }  // namespace
 
@@ -24,7 +25,6 @@ SharedConnection::~SharedConnection() { die("the connection was closed"); }
 
 void SharedConnection::submit(const hg_call* const* calls, std::uint32_t n) {
   const bool idle = asked_.empty();
-  if (idle) front_since_us_ = 0;
   for (std::uint32_t i = 0; i < n; ++i) {
     if (dead()) {
       const sdk::Error e = lost(wire::Where::unsent);
@@ -39,10 +39,17 @@ void SharedConnection::submit(const hg_call* const* calls, std::uint32_t n) {
   }
   if (dead()) return;
   if (idle && !asked_.empty()) {
+    new_front(now());
     expect();
-    front_since_us_ = tick();
   }
   pump();
+}
+
+void SharedConnection::look() {
+  // A loop that is late may have the answer at hand, unread: after its next turn it is known.
+  const bool late = tick() > look_at_us_ + kLateUs;
+  front_slow_ = front_slow_ || !late;
+  look_at_us_ = tick() + (late ? 1000 : slow_us_);
 }
 
 void SharedConnection::start(const hg_call& call) {
@@ -211,13 +218,15 @@ void SharedConnection::ready(wire::TransactionStatus status) {
   answering_ = a.op;
   if (a.prepared != nullptr) --a.prepared->users;
   const std::uint64_t since = front_since_us_;
-  front_since_us_ = tick();
+  const bool slow = front_slow_;
+  new_front(tick());
   switch (a.kind) {
     case Kind::ping:
       complete(a.op, {}, error_ ? &*error_ : nullptr);
       break;
     case Kind::run:
-      if (!error_ && since != 0 && tick() > since + slow_us_) a.prepared->statement->set_slow();
+      if (slow && !error_) a.prepared->statement->ran_slowly(since, tick());
+      if (!slow) a.prepared->statement->ran_quickly();
       finish_run(a);
       break;
     default:
@@ -389,7 +398,10 @@ void SharedConnection::ping(hg_op op) {
   const std::uint64_t at = queued();
   wire::sync(out_);
   ask({.kind = Kind::ping, .op = op, .begins_at = at});
-  if (idle) expect();
+  if (idle) {
+    new_front(now());
+    expect();
+  }
   pump();
 }
 

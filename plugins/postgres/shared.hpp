@@ -8,6 +8,9 @@
 // connection of its own, and its text is remembered as slow. A result that finds no room is read to
 // its end and dropped. There is no cancel here: it could only hit whatever runs at that moment.
 //
+// A run is slow when a timer rings in time while it is still unanswered. Times taken when answers
+// come would count it against the statement when the loop was late to read them.
+//
 // Owner: the host. Threads: the loop's.
 #pragma once
 #include <optional>
@@ -50,12 +53,19 @@ class SharedConnection final : public PgConnection {
   void ended(const std::string& why) override;
   [[nodiscard]] bool busy() const override { return !asked_.empty(); }
   [[nodiscard]] std::uint64_t patience_us() const override { return patience_us_; }
+  [[nodiscard]] std::uint64_t look_at() const override { return look_at_us_; }
+  void look() override;
 
   void start(const hg_call& call);
   void run(const hg_call& call, Prepared& p, bool again);
   void send(const hg_call& call, Prepared& p, proto::Bytes params, bool again);
   void prepare(const hg_call& call, Prepared& p, bool again);
   void ask(Asked a);
+  void new_front(std::uint64_t since_us) {
+    front_since_us_ = since_us;
+    look_at_us_ = since_us + slow_us_;
+    front_slow_ = false;
+  }
   void ready(wire::TransactionStatus status);
   void finish_run(Asked a);
   void finish_prepare(const Asked& a);
@@ -78,8 +88,10 @@ class SharedConnection final : public PgConnection {
   std::optional<std::int64_t> affected_;
   std::vector<std::uint8_t> warnings_;  // the strings; the array header is made at the end
   std::uint32_t warning_count_ = 0;
-  hg_op answering_ = 0;  // whose answer is being completed
-  std::uint64_t front_since_us_ = 0;
+  hg_op answering_ = 0;               // whose answer is being completed
+  std::uint64_t front_since_us_ = 0;  // when the server could begin with it
+  std::uint64_t look_at_us_ = 0;
+  bool front_slow_ = false;
   bool row_seen_ = false, completed_ = false, not_replicated_ = false;
   bool ended_by_server_ = false;  // the front has been answered by the error that ended the session
 };

@@ -78,7 +78,25 @@ Statement::Statement(std::string_view sql, bool is_named, std::uint64_t k)
 
 void Statement::set_slow() const {
   quick_.store(0, std::memory_order_relaxed);
+  strike_.store(0, std::memory_order_relaxed);
   slow_.store(true, std::memory_order_relaxed);
+}
+
+void Statement::ran_slowly(std::uint64_t began_us, std::uint64_t noticed_us) const {
+  std::uint64_t before = strike_.load(std::memory_order_relaxed);
+  do {
+    if (before != 0 && began_us < before >> 8) return;
+    if (before != 0) return set_slow();
+  } while (!strike_.compare_exchange_weak(before, noticed_us << 8 | kStrikeRuns,
+                                          std::memory_order_relaxed));
+}
+
+void Statement::cool() const {
+  std::uint64_t before = strike_.load(std::memory_order_relaxed);
+  while (before != 0 &&
+         !strike_.compare_exchange_weak(before, (before & 0xff) == 1 ? 0 : before - 1,
+                                        std::memory_order_relaxed)) {
+  }
 }
 
 void Statement::ran(std::uint64_t us, std::uint64_t slow_us) const {

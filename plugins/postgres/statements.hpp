@@ -24,6 +24,7 @@ namespace headgate::postgres {
 
 inline constexpr std::size_t kStatementsMax = 4096;  // texts remembered by a store
 inline constexpr std::size_t kStatementBytesMax = 1u << 20;
+inline constexpr std::uint32_t kStrikeRuns = 16;  // for so long a slow run is remembered
 
 struct Statement {
   Statement(std::string_view sql, bool named, std::uint64_t key);
@@ -44,12 +45,23 @@ struct Statement {
 
   [[nodiscard]] bool is_slow() const { return slow_.load(std::memory_order_relaxed); }
   void set_slow() const;
+  // A run on a shared connection, that began and was noticed then, was slow. One such run is an
+  // accident of the host as likely as not: only another one within kStrikeRuns runs moves the
+  // statement, and only if it began after the first was noticed, since one stall of the host is
+  // seen on every connection at once.
+  void ran_slowly(std::uint64_t began_us, std::uint64_t noticed_us) const;
+  void ran_quickly() const {
+    if (strike_.load(std::memory_order_relaxed) != 0) cool();
+  }
   // A run on a connection of its own took this long; some quick ones in a row bring it back.
   void ran(std::uint64_t us, std::uint64_t slow_us) const;
 
  private:
+  void cool() const;
   mutable std::atomic<bool> slow_{false};
   mutable std::atomic<std::uint32_t> quick_{0};
+  // The low byte: runs left in which another slow one counts. The rest: when one was noticed.
+  mutable std::atomic<std::uint64_t> strike_{0};
 };
 
 using StatementPtr = std::shared_ptr<const Statement>;

@@ -100,6 +100,18 @@ int32_t driver_prepare_store(hg_driver* d, uint32_t dry_run, hg_bytes* out,
   }
 }
 
+int32_t driver_init_store(hg_driver* d, const hg_connect* connect, hg_bytes* out,
+                          hg_error* error) noexcept {
+  try {
+    thread_local std::string done;
+    done = as_driver(d)->init_store(*connect);
+    if (out != nullptr) *out = lend(std::string_view(done));
+    return 0;
+  } catch (...) {
+    return refuse(error, Outcome::unknown);
+  }
+}
+
 int32_t driver_route(hg_driver* d, const hg_call* call, hg_touches* t, hg_route* out,
                      hg_error* error) noexcept {
   try {
@@ -229,6 +241,7 @@ const hg_plugin* export_plugin(const Plugin& plugin, const hg_host* host, hg_err
   table.driver_open = driver_open;
   table.driver_close = driver_close;
   table.driver_prepare_store = driver_prepare_store;
+  table.driver_init_store = driver_init_store;
   table.driver_route = driver_route;
   table.conn_open = conn_open;
   table.conn_attach = conn_attach;

@@ -48,6 +48,7 @@ struct Error : std::exception {
   std::int32_t vendor_code = 0;
   std::string sqlstate;
   bool breaker = false;
+  bool full = false;  // of open(): the store has no room for another connection
   std::uint64_t wait_token = 0;
   std::vector<std::uint8_t> detail;  // one msgpack value, or empty
 
@@ -67,6 +68,7 @@ struct Error : std::exception {
       e->message[--n] = '\0';
     e->detail = lend(Bytes(detail));
     e->wait_token = wait_token;
+    e->full = full ? 1 : 0;
   }
 };
 
@@ -220,6 +222,8 @@ class Driver {
   virtual std::unique_ptr<Connection> open(const hg_connect& connect, std::int32_t* fd) = 0;
   // One str of DDL when dry_run; empty when nothing is needed.
   virtual std::string prepare_store(bool /*dry_run*/) { return {}; }
+  // Makes it, where it is missing, over a login of its own. What was done, a line each, for people.
+  virtual std::string init_store(const hg_connect& /*connect*/) { return prepare_store(false); }
 };
 
 // What HEADGATE_PLUGIN needs of a plugin. `describe` is one msgpack map, built once.

@@ -85,6 +85,8 @@ typedef struct hg_error {
   char message[512];
   hg_bytes detail;
   uint64_t wait_token; /* HG_RETRY_WAIT: what host->wake will name; 0 = only the pause */
+  uint32_t full;       /* of conn_open: 1: the store has no room for another connection. The host
+                          makes do with those it has, and asks for one more now and then. */
 } hg_error;
 
 /* The end of an operation. */
@@ -263,7 +265,8 @@ typedef struct hg_plugin {
   /* (required) After every connection of it has been closed. */
   void (*driver_close)(hg_driver*);
 
-  /* Optional. DDL that Headgate needs in a store; one str to `out` when dry_run. */
+  /* Optional. DDL that Headgate needs in a store; one str to `out` when dry_run. Else an embedded
+   * store makes it; one that takes a login has driver_init_store. */
   int32_t (*driver_prepare_store)(hg_driver*, uint32_t dry_run, hg_bytes* out, hg_error*);
 
   /* (required) Any thread, no I/O, no allocation that grows with what the body promises. Reads the
@@ -304,6 +307,12 @@ typedef struct hg_plugin {
 
   /* (required) Completes everything that is still open, then frees the connection. */
   void (*conn_close)(hg_connection*);
+
+  /* Optional. Makes in the store what driver_prepare_store shows, over a connection of its own that
+   * logs in as hg_connect says (its lane and id mean nothing); may block until deadline_us. What is
+   * there already is left alone. One str to `out`: what was done, a line each, for people. 0, or -1
+   * and error: why not. */
+  int32_t (*driver_init_store)(hg_driver*, const hg_connect*, hg_bytes* out, hg_error*);
 } hg_plugin;
 
 /* The one exported symbol. The host passes its table, valid for ever. NULL: error says why. */

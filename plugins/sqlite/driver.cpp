@@ -199,7 +199,7 @@ std::unique_ptr<sdk::Connection> SqliteDriver::open(const hg_connect& connect, s
 std::string SqliteDriver::prepare_store(bool dry_run) {
   if (!dry_run) {
     prepare_file(true);
-    return {};
+    return "the file " + options_.path + " has all that is needed\n";
   }
   Database db(host_, ":memory:", Database::Mode::write, options_);
   prepare_keys(db);

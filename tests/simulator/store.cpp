@@ -159,6 +159,13 @@ Result<plugin::Route> World::route(const Call& call, std::uint32_t hops, const F
   return r;
 }
 
+bool World::is_full(const Server& s, std::int32_t endpoint) const {
+  std::size_t held = 0;
+  for (const auto& [n, l] : links_)
+    held += l != nullptr && !l->closed && l->request.endpoint == endpoint;
+  return held >= s.room;
+}
+
 void World::open(const plugin::OpenRequest& r) {
   say("connect ticket %lx to %d, lane %s", r.ticket, r.endpoint, lanes_[r.lane].name.c_str());
   if (r.generation != generation_) violated("connects with an old credential");
@@ -189,7 +196,7 @@ void World::open(const plugin::OpenRequest& r) {
     const bool late = dice_.chance(0.1);
     at(r.deadline - loop_.now() + (late ? Micros(7'000'000) : Micros(0)), Kind::open_failed,
        r.ticket);
-  } else if (!s.up || s.refuses_login || s.broken_for_good) {
+  } else if (!s.up || s.refuses_login || s.broken_for_good || is_full(s, r.endpoint)) {
     at(soon(), Kind::open_failed, r.ticket);
   } else {
     at(soon() * 3, Kind::opened, r.ticket);

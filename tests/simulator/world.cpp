@@ -87,6 +87,7 @@ void World::build() {
   settings_.connects_max = 1 + static_cast<std::uint32_t>(dice_.below(3));
   settings_.connect_timeout = Micros(dice_.between(20'000, 2'000'000));
   settings_.queue_calls_max = dice_.chance(0.2) ? 5 : 4096;
+  settings_.ceiling_raise = Micros(1'000'000);
   if (!calm_) {
     settings_.idle_max = Micros(dice_.between(100'000, 5'000'000));
     settings_.lifetime_max = Micros(dice_.between(500'000, 20'000'000));
@@ -202,6 +203,7 @@ void World::deliver(const Event& e) {
       f.message = "no door";
       f.retry = s.broken_for_good ? Retry::never : Retry::backoff;
       if (s.refuses_login) f.sqlstate = "28P01";
+      f.full = s.up && s.room != SIZE_MAX;
       say("connect of ticket %lx failed", r.ticket);
       events_->open_failed(r.ticket, f);
       break;
@@ -265,11 +267,14 @@ void World::deliver(const Event& e) {
         case 5:
           s.broken_for_good = true;
           break;
+        case 6:
+          s.room = dice_.below(settings_.connections_max + 1);
+          break;
         default:
           break;  // well again
       }
-      say("weather: up %d hangs %d login %d role %d", s.up, s.hangs, !s.refuses_login,
-          !s.wrong_role);
+      say("weather: up %d hangs %d login %d role %d room %zu", s.up, s.hangs, !s.refuses_login,
+          !s.wrong_role, s.room);
       break;
     }
     case Kind::apply:

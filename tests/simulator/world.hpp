@@ -232,7 +232,9 @@ class World final : private Answers, private plugin::Store {
   struct Server {
     bool up = true, hangs = false, refuses_login = false, wrong_role = false,
          broken_for_good = false;
+    std::size_t room = SIZE_MAX;  // connections that it has room for; others hold the rest
   };
+  [[nodiscard]] bool is_full(const Server& s, std::int32_t endpoint) const;
   void serve(SimLink& l, SimOperation& op);
   void execute(SimLink& l, SimOperation& op, plugin::Done& d);
   void execute_in_transaction(SimLink& l, SimOperation& op, plugin::Done& d);

@@ -13,7 +13,7 @@ import pytest
 from gate import CUT, Gate
 from gateway import (APPLIED, DEADLINE, EXPIRED, NOT_SENT, OK, ROLLED_BACK,
                      UNKNOWN, binary, until)
-from postgres import grant, store
+from postgres import BIN, grant, store
 
 FULL = os.environ.get("HEADGATE_FULL") == "1"
 UNAVAILABLE, ABORTED = 17, 15
@@ -332,6 +332,57 @@ def test_too_many_connections_make_callers_wait_not_fail(start, own_pg):
         reply = c.receive(20)
         assert reply is not None and reply[3] == OK, (reply, gw.log()[-2000:])
         ids.discard(reply[2])
+
+
+def test_a_full_server_meets_no_storm_and_callers_are_served(start, own_pg):
+    pg = own_pg("max_connections = 12\nsuperuser_reserved_connections = 3\nmax_wal_senders = 0\n"
+                "log_connections = on")
+    psql = BIN / "psql"
+    holders = [subprocess.Popen([psql, "-XqAt", pg.dsn("billing"), "-c", "SELECT pg_sleep(600)"])
+               for _ in range(6)]
+    try:
+        until(lambda: pg.sql("SELECT count(*) FROM pg_stat_activity WHERE usename = 'billing' "
+                             "AND state = 'active'") == "6")
+        gw = start(stores=store(pg), grants=grant())
+        c, watcher = gw.client(), gw.client()
+
+        def load(seconds):
+            waiting, done, end = set(), 0, time.monotonic() + seconds
+            while time.monotonic() < end or waiting:
+                while len(waiting) < 40 and time.monotonic() < end:
+                    waiting.add(c.request("pg", "query", {"sql": "SELECT 1, pg_sleep(0.03)"},
+                                          timeout_ms=20_000))
+                reply = c.receive(30)
+                assert reply is not None and reply[3] == OK, (reply, gw.log()[-2000:])
+                waiting.discard(reply[2])
+                done += 1
+            return done
+
+        def pools():
+            return [r for r in watcher.show("pools") if r["store"] == "pg"]
+
+        def refused():
+            log = pg.log()
+            return log.count("too many clients") + log.count("remaining connection slots")
+
+        assert load(8) > 100
+        rows = pools()
+        assert 1 <= sum(r["connections"] for r in rows) <= 3, rows
+        assert all(r["ceiling"] <= 3 for r in rows if r["credential"] == "pg"), rows
+        assert 1 <= refused() <= 8, "a storm"
+        lowered = gw.log().count("event=pool_ceiling_lowered")
+        assert 1 <= lowered <= refused()
+        pg.sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'billing'")
+        begun = time.monotonic()
+        while sum(r["connections"] for r in pools()) < 6:
+            load(2)
+            assert time.monotonic() < begun + 90, pools()
+        assert "event=pool_ceiling_raised" in gw.log()
+        assert refused() <= 12, "growth is no storm either"
+    finally:
+        for h in holders:
+            h.kill()
+            h.wait()
 
 
 def test_a_client_killed_in_the_middle_of_a_result_leaves_nothing(gw, pg):

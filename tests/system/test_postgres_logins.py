@@ -7,7 +7,7 @@ import threading
 
 import pytest
 import zmq
-from gateway import DENIED, NOT_SENT, OK, Client, binary, build, until
+from gateway import DENIED, NOT_SENT, OK, UNSUPPORTED, Client, binary, build, until
 from postgres import Postgres, free_port, grant, store
 
 UNAVAILABLE = 17
@@ -333,3 +333,128 @@ def test_connect_check_warns_of_a_read_account_that_could_write(start, pg):
         loud.stderr
     quiet = checked("reader")
     assert quiet.returncode == 0 and "warning" not in quiet.stderr, quiet.stderr
+
+
+def init(gw, *words, name="pg"):
+    return subprocess.run([binary("headgated"), "--config", str(gw.file), "--store-init", name,
+                           *words], capture_output=True, text=True, timeout=60, check=False)
+
+
+def keyed(client, key, text="SELECT 1"):
+    return client.call("pg", "execute", {"sql": text}, 40, key=key, timeout_ms=20_000)
+
+
+def test_store_init_makes_the_table_and_says_so(start, own_pg):
+    pg = own_pg()
+    gw = start(stores=store(pg), grants=grant())
+    c = gw.client()
+    assert keyed(c, "a")[3] == UNSUPPORTED
+    done = init(gw, "--run")  # `app` may make tables in `public`
+    assert done.returncode == 0, done.stderr
+    assert "made the table" in done.stdout and "made its index" in done.stdout, done.stdout
+    assert "account app may use it" in done.stdout
+    assert keyed(c, "a")[3] == OK and keyed(c, "a")[4].get("replayed")
+    again = init(gw, "--run")
+    assert again.returncode == 0, again.stderr
+    assert "was there" in again.stdout and "made" not in again.stdout.replace("was made", ""), again
+    assert keyed(c, "a")[4].get("replayed"), "what is there is left alone"
+    pg.sql("DROP INDEX headgate_idempotency_expires")
+    assert "made its index" in init(gw, "--run").stdout
+    assert pg.sql("SELECT count(*) FROM pg_indexes WHERE tablename = 'headgate_idempotency'") == "2"
+
+
+def test_store_init_with_another_account(start, own_pg, tmp_path):
+    pg = own_pg()
+    pg.sql("REVOKE CREATE ON SCHEMA public FROM app, PUBLIC; "
+           "CREATE ROLE maker LOGIN PASSWORD 'of-the-maker'; GRANT CREATE ON SCHEMA public TO maker")
+    gw = start(stores=store(pg), grants=grant())
+    refused = init(gw, "--run")
+    assert refused.returncode == 1 and refused.stdout == "", refused
+    assert "cannot make the table: permission denied for schema public" in refused.stderr
+    assert "42501" in refused.stderr
+    password = tmp_path / "maker.pw"
+    password.write_text("of-the-maker\n")
+    password.chmod(0o600)
+    done = init(gw, "--run", "--account", "maker", "--password-file", str(password))
+    assert done.returncode == 0 and "made the table" in done.stdout, done
+    assert "GRANT SELECT, INSERT, UPDATE, DELETE" in done.stdout
+    # Now the store's account need not be able to make it; it is told that it may not use it.
+    seen = init(gw, "--run")
+    assert seen.returncode == 0 and "was there" in seen.stdout, seen
+    assert "account app may not use it" in seen.stdout
+    pg.sql("GRANT SELECT, INSERT, UPDATE, DELETE ON headgate_idempotency TO app")
+    assert "account app may use it" in init(gw, "--run").stdout
+    assert keyed(gw.client(), "b")[3] == OK
+    for output in (refused, done, seen):
+        assert "of-the-maker" not in output.stdout + output.stderr
+
+
+def test_store_init_says_why_not(start, own_pg, tmp_path):
+    pg = own_pg()
+    gw = start(stores=store(pg), grants=grant())
+    wrong = tmp_path / "wrong.pw"
+    wrong.write_text("wrong")
+    wrong.chmod(0o600)
+    done = init(gw, "--run", "--account", "app", "--password-file", str(wrong))
+    assert done.returncode == 1 and "password authentication failed" in done.stderr, done
+    wrong.chmod(0o644)
+    done = init(gw, "--run", "--account", "app", "--password-file", str(wrong))
+    assert done.returncode == 1 and "wrong.pw" in done.stderr, done
+    done = init(gw, "--run", "--account", "app", "--password-file", str(tmp_path / "none"))
+    assert done.returncode == 1 and "none" in done.stderr, done
+    assert init(gw, "--run", name="nobody").returncode == 1
+    assert init(gw, "--account", "app").returncode != 0, "goes with --run"
+    done = init(gw, "--run", "--password-file", str(wrong))
+    assert done.returncode != 0, "goes with --account"
+    assert init(gw).returncode == 0, "printing asks for no server"
+
+    pg.sql("CREATE TABLE headgate_idempotency (service text, key bytea)")
+    done = init(gw, "--run")
+    assert done.returncode == 1 and "not Headgate's" in done.stderr, done
+    assert "key bytea, service text" in done.stderr
+    pg.sql("DROP TABLE headgate_idempotency")
+    ddl = init(gw).stdout
+    pg.sql(ddl + "ALTER TABLE headgate_idempotency DROP CONSTRAINT headgate_idempotency_pkey")
+    done = init(gw, "--run")
+    assert done.returncode == 1 and "unique key" in done.stderr, done
+    pg.sql("DROP TABLE headgate_idempotency")
+    pg.stop()
+    done = init(gw, "--run")
+    assert done.returncode == 1 and str(pg.port) in done.stderr, done
+
+
+def test_store_init_run_many_times_at_once(start, own_pg):
+    pg = own_pg()
+    gw = start(stores=store(pg), grants=grant())
+    words = [binary("headgated"), "--config", str(gw.file), "--store-init", "pg", "--run"]
+    all = [subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+           for _ in range(6)]
+    said = [p.communicate(timeout=60) for p in all]
+    assert [p.returncode for p in all] == [0] * 6, said
+    assert sum("made the table" in out for out, _ in said) == 1
+
+
+def test_store_init_goes_to_the_primary(start, own_pg):
+    primary = own_pg()
+    standby = primary.standby()
+    where = f'["{standby.socket_dir}:{standby.port}", "{primary.socket_dir}:{primary.port}"]'
+    gw = start(stores=store(primary, where=where), grants=grant())
+    done = init(gw, "--run")
+    assert done.returncode == 0 and "made the table" in done.stdout, done
+
+
+def test_the_command_passes_it_on(start, own_pg, tmp_path):
+    pg = own_pg()
+    gw = start(stores=store(pg, options='keys_schema = "odd \\"name\'"'), grants=grant())
+    pg.sql("CREATE SCHEMA \"odd \"\"name'\" AUTHORIZATION billing")
+    words = [binary("headgate"), "store", "init", "pg", "--config", str(gw.file), "--run",
+             "--account", "billing", "--password-file", str(pg.secret("billing"))]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "made the table" in done.stdout, done
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0 and "was there" in done.stdout, done
+
+
+def test_store_init_of_an_embedded_store(gw):
+    done = init(gw, "--run", name="sql")
+    assert done.returncode == 0 and "sql.db" in done.stdout, done

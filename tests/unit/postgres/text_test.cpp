@@ -3,6 +3,9 @@
 
 #include <gtest/gtest.h>
 
+#include <thread>
+#include <vector>
+
 #include "plugins/postgres/statements.hpp"
 #include "plugins/sdk/sql.hpp"
 
@@ -86,6 +89,56 @@ TEST(Text, SlowStatementsComeBack) {
   s.ran(30'000, 20'000);
   for (int i = 0; i < 8; ++i) s.ran(100, 20'000);
   EXPECT_FALSE(s.is_slow());
+}
+
+TEST(Text, OneSlowRunMovesNothing) {
+  const Statement s("select 1", false, 1);
+  s.ran_slowly(0, 30'000);
+  EXPECT_FALSE(s.is_slow());
+  for (std::uint32_t i = 0; i + 1 < kStrikeRuns; ++i) s.ran_quickly();
+  s.ran_slowly(1'000'000, 1'030'000);
+  EXPECT_TRUE(s.is_slow()) << "slow again within its last runs";
+}
+
+TEST(Text, SlowRunsFarApartMoveNothing) {
+  const Statement s("select 1", false, 1);
+  for (std::uint64_t at = 0; at < 10'000'000; at += 1'000'000) {
+    s.ran_slowly(at, at + 30'000);
+    for (std::uint32_t i = 0; i < kStrikeRuns; ++i) s.ran_quickly();
+    EXPECT_FALSE(s.is_slow());
+  }
+  for (int i = 0; i < 100; ++i) s.ran_quickly();  // the memory of it does not go below nothing
+  s.ran_slowly(20'000'000, 20'030'000);
+  EXPECT_FALSE(s.is_slow());
+}
+
+TEST(Text, OneStallSeenOnManyConnectionsIsOneStrike) {
+  const Statement s("select 1", false, 1);
+  for (std::uint64_t i = 0; i < 10; ++i) s.ran_slowly(1'000 + i, 50'000 + i);
+  EXPECT_FALSE(s.is_slow());
+  s.ran_slowly(50'000, 80'000);  // began after the first had been noticed
+  EXPECT_TRUE(s.is_slow());
+}
+
+TEST(Text, AMoveForgetsTheStrikes) {
+  const Statement s("select 1", false, 1);
+  s.ran_slowly(0, 30'000);
+  s.set_slow();
+  for (int i = 0; i < 8; ++i) s.ran(100, 20'000);
+  EXPECT_FALSE(s.is_slow());
+  s.ran_slowly(100'000, 130'000);
+  EXPECT_FALSE(s.is_slow()) << "it begins anew";
+}
+
+TEST(Text, StrikesFromManyThreads) {
+  const Statement s("select 1", false, 1);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&] {
+      for (int i = 0; i < 20'000; ++i) i % 64 == 0 ? s.ran_slowly(1, 2) : s.ran_quickly();
+    });
+  for (std::thread& t : threads) t.join();
+  EXPECT_FALSE(s.is_slow()) << "all of them began before any was noticed";
 }
 
 TEST(Text, LikeStatementsHaveOneDigest) {
