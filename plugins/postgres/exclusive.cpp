@@ -222,11 +222,12 @@ void ExclusiveConnection::notice(const wire::Notice& n, wire::NoticeEffect effec
   if (warnings_.size() < kWarningsMax) warnings_.push_back(wire::clean_text(n.message));
 }
 
-wire::Situation ExclusiveConnection::situation(wire::Where where) const {
+wire::Situation ExclusiveConnection::situation(const Step& step, wire::Where where) const {
   wire::Situation s;
   s.where = where;
   s.in_transaction = in_lease_;
-  s.read_pool = read_only_ || (call_ != nullptr && (call_->flags & HG_CALL_READ_ONLY) != 0);
+  s.read_pool = read_only_ || (call_ != nullptr && (call_->flags & HG_CALL_READ_ONLY) != 0) ||
+                (step.kind == Kind::run && running_ < step.last && held(parts_[running_]));
   s.cancelled = cancelled_;
   s.caller_gone = cancelled_ && call_ != nullptr && now() < call_->work_until_us;
   return s;
@@ -238,10 +239,11 @@ void ExclusiveConnection::failed(const wire::Message& m) {
   wire::Where where = s.where;
   if (s.kind == Kind::run && running_ >= s.last && where == wire::Where::statement)
     where = wire::Where::completed;
-  verdict_ = wire::judge(n, situation(where));
-  error_.emplace(wire::error_of(verdict_, n));
+  const wire::Verdict v = wire::judge(n, situation(s, where));
+  if (!s.ignore) verdict_ = v;
+  error_.emplace(wire::error_of(v, n));
   if (s.kind == Kind::copy) copy_over_ = true;
-  if (!n.fatal() && !verdict_.broken) return;
+  if (!n.fatal() && !v.broken) return;
   if (!call_error_) call_error_ = error_;
   ended_by_server_ = true;
   die(error_->message);
@@ -262,12 +264,14 @@ void ExclusiveConnection::ready(wire::TransactionStatus status) {
     case Kind::run:
       if (!error && running_ < s.last && !only_pings(running_, s.last))
         return die("the server was ready without having completed a statement");
-      if (error && running_ < s.last)
+      if (error && running_ < s.last) {
+        parts_[running_].stale = verdict_.prepare_again;
         parts_[running_].error = std::move(error);
-      else if (error && verb_ == Verb::batch && !atomic_ && s.last > s.first)
+      } else if (error && verb_ == Verb::batch && !atomic_ && s.last > s.first) {
         parts_[s.last - 1].error = std::move(error);  // its own commit failed
-      else if (error && !call_error_)
+      } else if (error && !call_error_) {
         call_error_ = std::move(error);
+      }
       row_seen_ = false;
       runs_done_ = 0;
       break;

@@ -69,7 +69,9 @@ class ExclusiveConnection final : public PgConnection {
     Item item;
     bool many = false;  // params is a list of sets
     bool is_ping = false;
-    bool done = false;  // it has run to its end
+    bool done = false;   // it has run to its end
+    bool stale = false;  // its error: the plan was out of date
+    bool again = false;  // ... and it has been prepared again
     std::uint32_t runs = 1;
     Prepared* prepared = nullptr;
     std::optional<sdk::Error> error;
@@ -109,7 +111,7 @@ class ExclusiveConnection final : public PgConnection {
   void send_run(std::uint32_t first, std::uint32_t last);
   void own(std::string_view sql);
   Prepared& entry(const StatementPtr& statement);
-  [[nodiscard]] wire::Situation situation(wire::Where where) const;
+  [[nodiscard]] wire::Situation situation(const Step& s, wire::Where where) const;
 
   // exclusive_calls.cpp: a call from its begin to its end
   bool begin_op(hg_op op, const hg_call* call, Verb verb);
@@ -123,6 +125,10 @@ class ExclusiveConnection final : public PgConnection {
   void next();
   void prepare_parts();
   void after_prepare();
+  [[nodiscard]] bool held(const Part& p) const;
+  void hold(bool own_transaction);
+  void let_go(bool own_transaction);
+  void undo_hold(bool own_transaction);
   void run_parts();
   void after_run();
   void roll_back_and_finish();
@@ -140,6 +146,10 @@ class ExclusiveConnection final : public PgConnection {
   void run_batch();
   void after_batch();
   void begin_sequence();
+  void send_item(std::uint32_t i);
+  void run_item(Part& p);
+  void renew(Part& p);
+  bool run_stale_again();
   void run_next_item();
   void after_item();
   void end_sequence();

@@ -2,7 +2,8 @@
 //
 // An atomic batch outside a transaction is one Sync: the server makes it one transaction, and the
 // first failure undoes it. Independent items have a Sync each. Statements that cannot be prepared
-// before an earlier item has run (its table is made by that one) run in sequence.
+// before an earlier item has run (its table is made by that one) run in sequence; so do those of a
+// transaction in which one is held read-only.
 #include <algorithm>
 
 #include "plugins/postgres/driver.hpp"
@@ -103,6 +104,9 @@ void ExclusiveConnection::run_batch() {
       p.error.emplace(sdk::Code::invalid, sdk::Outcome::rejected,
                       "execute_many takes no statement that returns rows");
   if (first_failed()) return begin_sequence();
+  if ((atomic_ || in_lease_ || keyed_) &&
+      std::any_of(parts_.begin(), parts_.end(), [this](const Part& p) { return held(p); }))
+    return begin_sequence();
   phase_ = Phase::run;
   running_ = 0;
   if (atomic_) {
@@ -117,8 +121,15 @@ void ExclusiveConnection::run_batch() {
     for (std::uint32_t i = 0; i < n; ++i) {
       if (parts_[i].is_ping) continue;
       try {
-        send_run(i, i + 1);
-      } catch (const sdk::Error&) {
+        send_item(i);
+      } catch (const sdk::Error& e) {
+        if (again_ || !may_be_stale(e)) continue;
+        // Described anew, then this one and those behind it one by one.
+        again_ = true;
+        renew(parts_[i]);
+        phase_ = Phase::sequence;
+        next_item_ = i;
+        return send_prepare(i);
       }
     }
   }
@@ -143,6 +154,71 @@ void ExclusiveConnection::after_batch() {
   end_sequence();
 }
 
+// One item under a Sync of its own, held read-only where it says that it only reads. What cannot be
+// written throws, and leaves nothing open.
+void ExclusiveConnection::send_item(std::uint32_t i) {
+  const bool hold_it = held(parts_[i]);
+  const bool own_transaction = !atomic_ && !in_lease_ && !keyed_;
+  if (hold_it) hold(own_transaction);
+  try {
+    send_run(i, i + 1);
+  } catch (const sdk::Error&) {
+    if (hold_it) undo_hold(own_transaction);
+    throw;
+  }
+  if (hold_it) let_go(own_transaction);
+}
+
+// It is prepared anew before it runs again.
+void ExclusiveConnection::renew(Part& p) {
+  if (p.prepared->state == Prepared::State::ready) PreparedCache::forget(*p.prepared);
+  types_.forget_learned();
+  p.error.reset();
+  p.affected.reset();
+  p.stale = false;
+  p.again = true;
+}
+
+// Independent items whose plan was out of date run again, behind the others. A write does not
+// where a later write has run: what the two leave could depend on their order.
+bool ExclusiveConnection::run_stale_again() {
+  if (atomic_ || cancelled_) return false;
+  bool any = false, written = false;
+  for (auto p = parts_.rbegin(); p != parts_.rend(); ++p) {
+    if (p->is_ping) continue;
+    const bool reads = p->item.statement->returns_reads || held(*p);
+    if (p->stale && !p->again && (reads || !written)) {
+      renew(*p);
+      any = true;
+    } else if (p->stale && p->prepared->state == Prepared::State::ready) {
+      PreparedCache::forget(*p->prepared);
+    }
+    written = written || (p->done && !reads);
+  }
+  if (!any) return false;
+  phase_ = Phase::sequence;
+  next_item_ = 0;
+  run_next_item();
+  return true;
+}
+
+// Parameters that do not fit may mean that the types are old: they are asked for once.
+void ExclusiveConnection::run_item(Part& p) {
+  if (p.many && p.prepared->plan.has_rows()) {
+    p.error.emplace(sdk::Code::invalid, sdk::Outcome::rejected,
+                    "execute_many takes no statement that returns rows");
+    return;
+  }
+  try {
+    send_item(next_item_);
+  } catch (const sdk::Error& e) {
+    if (again_ || !may_be_stale(e)) return;
+    again_ = true;
+    renew(p);
+    send_prepare(next_item_);
+  }
+}
+
 // One by one, where what an item does decides what the next one can be.
 void ExclusiveConnection::begin_sequence() {
   for (Part& p : parts_) p.error.reset();
@@ -157,19 +233,16 @@ void ExclusiveConnection::run_next_item() {
   const bool guarded = !atomic_ && (in_lease_ || keyed_);
   for (; next_item_ < parts_.size(); ++next_item_) {
     Part& p = parts_[next_item_];
-    if (p.is_ping) continue;
+    if (p.is_ping || p.done || p.error) continue;
     if (guarded) command("SAVEPOINT headgate_item");
     if (p.prepared == nullptr) {
       p.prepared = &entry(p.item.statement);
       ++p.prepared->users;
     }
     if (p.prepared->state == Prepared::State::fresh) return send_prepare(next_item_);
-    try {
-      return send_run(next_item_, next_item_ + 1);
-    } catch (const sdk::Error&) {
-      if (steps_.empty()) return after_item();
-      return;  // after_item comes when the savepoint has been answered
-    }
+    run_item(p);
+    if (!steps_.empty()) return;  // after_item comes when all that was sent has been answered
+    if (atomic_) return after_item();
   }
   if (steps_.empty()) end_sequence();
 }
@@ -178,16 +251,14 @@ void ExclusiveConnection::after_item() {
   if (next_item_ >= parts_.size()) return end_sequence();
   const bool guarded = !atomic_ && (in_lease_ || keyed_);
   Part& p = parts_[next_item_];
+  if (p.error && p.stale && !p.again && !atomic_) {
+    if (guarded) command("ROLLBACK TO SAVEPOINT headgate_item");
+    renew(p);
+    return send_prepare(next_item_);
+  }
   if (!p.error && !p.done) {  // it has been prepared
-    if (p.many && p.prepared->plan.has_rows()) {
-      p.error.emplace(sdk::Code::invalid, sdk::Outcome::rejected,
-                      "execute_many takes no statement that returns rows");
-    } else {
-      try {
-        return send_run(next_item_, next_item_ + 1);
-      } catch (const sdk::Error&) {
-      }
-    }
+    run_item(p);
+    if (!steps_.empty()) return;
   }
   if (p.error && atomic_) {
     if (!in_lease_ && worth_repeating(*p.error)) {
@@ -204,6 +275,7 @@ void ExclusiveConnection::after_item() {
 
 // All has run, or an atomic batch has failed: the answers, and the end of what was opened.
 void ExclusiveConnection::end_sequence() {
+  if (run_stale_again()) return;
   const bool failed = atomic_ && first_failed().has_value();
   const bool own_begin = !in_lease_ && !keyed_ && status_ != wire::TransactionStatus::idle;
   if (replies_full_ && !failed)

@@ -171,7 +171,7 @@ void ExclusiveConnection::start_work(std::string_view verb, const hg_call& call)
     parts_.emplace_back();
     parts_.back().item = read_item(driver_, verb, body, call, nullptr);
     // Moved with the vector, its own parameters stay where they are.
-    wrapped_ = parts_.back().item.declared_read && !read_only_ && !in_lease_ && !keyed_;
+    wrapped_ = held(parts_.back()) && !in_lease_ && !keyed_;
   }
   set_timeout();
   if (keyed_) return open_key();
@@ -300,6 +300,29 @@ bool ExclusiveConnection::describe_again(const sdk::Error& e) {
   return true;
 }
 
+// A named statement that says it only reads, where the session does not see to that already.
+bool ExclusiveConnection::held(const Part& p) const { return p.item.declared_read && !read_only_; }
+
+// From here to let_go() the server refuses what writes: in a transaction of its own, or inside one
+// that may write, behind a savepoint. The server does not let a transaction inside another leave
+// read-only mode, and gives the outer one its own mode back when the savepoint goes.
+void ExclusiveConnection::hold(bool own_transaction) {
+  command(own_transaction ? "BEGIN READ ONLY"
+                          : "SAVEPOINT headgate_read; SET LOCAL transaction_read_only = on");
+}
+
+// After a failure the server may refuse this, too: the statement's own error is what counts.
+void ExclusiveConnection::let_go(bool own_transaction) {
+  command(own_transaction ? "COMMIT" : "RELEASE SAVEPOINT headgate_read");
+  steps_.back().ignore = true;
+}
+
+// Nothing was sent after hold().
+void ExclusiveConnection::undo_hold(bool own_transaction) {
+  command(own_transaction ? "ROLLBACK"
+                          : "ROLLBACK TO SAVEPOINT headgate_read; RELEASE SAVEPOINT headgate_read");
+}
+
 void ExclusiveConnection::run_parts() {
   phase_ = Phase::run;
   Part& p = parts_.front();
@@ -311,14 +334,16 @@ void ExclusiveConnection::run_parts() {
     return after_run();
   }
   work_began_us_ = now();
-  if (wrapped_) command("BEGIN READ ONLY");
+  const bool hold_it = held(p);
+  if (hold_it) hold(wrapped_);
   try {
     send_run(0, 1);
   } catch (const sdk::Error& e) {
-    if (wrapped_ || !describe_again(e)) throw;
+    if (hold_it) undo_hold(wrapped_);
+    if (!describe_again(e)) throw;
     return prepare_parts();
   }
-  if (wrapped_) command("COMMIT", false, wire::Where::commit);
+  if (hold_it) let_go(wrapped_);
 }
 
 void ExclusiveConnection::after_run() {

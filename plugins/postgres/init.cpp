@@ -29,7 +29,7 @@ class Database {
     }
     const char* words = PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
     const char* state = PQresultErrorField(r, PG_DIAG_SQLSTATE);
-    // At COMMIT alone, and when the connection is lost, it may have been done all the same.
+    // Without one the connection was lost, and all may have been done.
     const bool untold = state == nullptr;
     sdk::Error e(
         untold ? sdk::Code::unavailable : sdk::Code::store_error,
@@ -63,7 +63,8 @@ std::string init_database(const hg_host* host, const hg_connect& connect, const 
     return out + "'";
   };
   std::string done;
-  db.run("BEGIN", "begin");
+  // What another one committed while this one waited for the lock must be seen.
+  db.run("BEGIN ISOLATION LEVEL READ COMMITTED", "begin");
   db.run(kLock, "wait for another one that does this");
   const bool there =
       db.run("SELECT to_regclass(" + literal(name) + ") IS NOT NULL", "look for the table") == "t";
