@@ -335,7 +335,8 @@ void StorePools::fail_waiting(Pool& p) {
 bool StorePools::refused_as_unavailable(Call& call, Pool& p) {
   const bool open = !any_usable(p);
   if (!open) {
-    const bool down = p.failures > 0 && p.live() == 0 && p.count(State::connecting) == 0;
+    const bool comes = p.count(State::connecting) + p.count(State::lagging) > 0;
+    const bool down = p.failures > 0 && p.live() == 0 && !comes;
     const bool known = hopeless(p) || p.failures >= settings_.attempts_max * endpoints_of(p);
     if (!down || !known || connect_at(p) <= now()) return false;
   }
