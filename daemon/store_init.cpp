@@ -74,8 +74,13 @@ int init_store(const config::Config& config, const StoreInit& init, plugin::Host
     input.read = [source] { return config::read_secret(source); };
     bool changed = false;
     (void)logins.credentials.put(std::move(input), &changed);
-    logins.set_tls(from->tls);
-    settings.login = [&](const plugin::OpenRequest& r) { return logins.login(r, host.log()); };
+    if (std::string why; !logins.set_tls(from->tls, &why)) return no(init.store, why);
+    settings.login = [&logins](const plugin::OpenRequest& r) {
+      std::string unreadable;
+      auto login = logins.login(r, &unreadable);
+      if (!login) login.error().message = std::move(unreadable);
+      return login;
+    };
   }
   auto made = plugin::PluginStore::make(host, *library, std::move(settings));
   if (!made) return no(init.store, made.error().message);
