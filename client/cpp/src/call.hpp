@@ -46,6 +46,7 @@ struct Call {
   bool turn = false;                                     // of its transaction
   std::uint32_t moved = 0;                               // how often it went to another address
   std::uint64_t parts_seen = 0;                          // stream: highest part that came
+  bool unread = false;                                   // stream: nobody reads its parts
   bool last_sent = false;                                // upload
   Callback callback;
   std::optional<std::promise<Reply>> promise;

@@ -211,9 +211,7 @@ bool Engine::take_commands() {
         stop(c.call);
         break;
       case Command::Do::forget:
-        if (!alive(c.call)) break;
-        c.call->window = 0;
-        stop(c.call);
+        drop(c.call);
         break;
       case Command::Do::credit:
         if (alive(c.call) && c.call->handed)

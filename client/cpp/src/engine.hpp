@@ -92,6 +92,8 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void expire(const CallPtr& call, Clock::time_point now);
   void expire_at(const CallPtr& call, Clock::time_point when);
   void stop(const CallPtr& call);  // what cancel() asks for
+  void drop(const CallPtr& call);  // what forget() asks for
+  void read_on(const CallPtr& call);
   void upload_piece(const Command& c);
   void complete(const CallPtr& call, Reply reply);
   void fail(const CallPtr& call, Code code, Outcome outcome, std::string text);
@@ -108,7 +110,7 @@ class Engine : public std::enable_shared_from_this<Engine> {
   void give_up_waiting();
   void retire(Session* s);  // no new work for it
   void end_listening(Session* s);
-  void reap();              // drained sessions, lost ones
+  void reap();  // drained sessions, lost ones
   void send(Session* s, const std::function<void(proto::Writer&)>& write);
 
   // (thread) Frames.

@@ -90,8 +90,10 @@ void Engine::hand(const CallPtr& call, Session* session) {
   if (!session->send(out.view())) {
     // Not handed over: it goes to the next address, unless it belongs to this one.
     txs_.erase(call->id);
-    if (call->options.tx == 0) waiting_.push_back(call);
-    else fail(call, Code::transaction_expired, Outcome::rolled_back, "the connection was lost");
+    if (call->options.tx == 0)
+      waiting_.push_back(call);
+    else
+      fail(call, Code::transaction_expired, Outcome::rolled_back, "the connection was lost");
     return;
   }
   call->handed = true;
@@ -131,6 +133,22 @@ void Engine::stop(const CallPtr& call) {
   if (call->expires > end) expire_at(call, end);
 }
 
+// A stream of a transaction is read to its end: to cancel it would roll the transaction back.
+void Engine::drop(const CallPtr& call) {
+  if (!alive(call)) return;
+  call->unread = true;
+  if (call->kind == Call::Kind::stream && call->options.tx != 0 && call->handed)
+    read_on(call);
+  else
+    stop(call);
+}
+
+void Engine::read_on(const CallPtr& call) {
+  send(call->session, [&](proto::Writer& w) {
+    encode(w, proto::Credit{call->id, call->parts_seen + call->window});
+  });
+}
+
 void Engine::upload_piece(const Command& c) {
   if (!alive(c.call) || !c.call->handed) return;
   send(c.call->session, [&](proto::Writer& w) {
@@ -164,8 +182,10 @@ void Engine::deliver(const CallPtr& call, Reply reply) {
     call->callback = nullptr;
     reply = Reply(Code::internal, {});
   } else if (call->promise.has_value()) {
-    if (reply.ok()) call->promise->set_value(std::move(reply));
-    else call->promise->set_exception(std::make_exception_ptr(Error(reply.code, reply.meta)));
+    if (reply.ok())
+      call->promise->set_value(std::move(reply));
+    else
+      call->promise->set_exception(std::make_exception_ptr(Error(reply.code, reply.meta)));
     reply = Reply(Code::internal, {});
   }
   const std::lock_guard lock(call->mutex);

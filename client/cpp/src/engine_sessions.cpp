@@ -231,7 +231,10 @@ void Engine::on_part(Session* s, const proto::Part& p, std::vector<std::uint8_t>
     return;
   }
   if (++call->parts_seen == 1) expire_at(call, Clock::time_point::max());  // it lives by progress
-  if (call->window == 0) return;                                           // nobody reads it
+  if (call->unread) {
+    if (call->options.tx != 0) read_on(call);
+    return;
+  }
   const std::size_t at = offset_of(frame, p.body);
   const std::lock_guard lock(call->mutex);
   call->pieces.push_back({std::move(frame), at});

@@ -172,6 +172,40 @@ TEST_F(Faces, ATransactionCommitsOnceOrRollsBack) {
   EXPECT_EQ(txs[8], 0u);
 }
 
+// Cancelling it would roll the transaction back: it is read to its end, under credit.
+TEST_F(Faces, AStreamThatIsDroppedDoesNotCostItsTransaction) {
+  std::uint64_t stream = 0, sent = 0, credit = 0;
+  FakeGateway g({.url = dir.url("b")}, [&](FakeGateway& f, const Got& got) {
+    EXPECT_FALSE(std::holds_alternative<proto::Cancel>(got.message));
+    if (const auto* r = std::get_if<Request>(&got.message)) {
+      if (r->verb != "query") return f.reply(got.peer, r->id);
+      stream = r->id;
+      credit = r->options.credit;
+    } else if (const auto* c = std::get_if<proto::Credit>(&got.message)) {
+      EXPECT_LE(c->seq, sent + 4) << "no more credit than the window";
+      credit = std::max(credit, c->seq);
+    }
+    while (stream != 0 && sent < 100 && sent < credit) {
+      f.part(got.peer, stream, ++sent, [](proto::Writer& w) {
+        w.map(1);
+        w.str("rows");
+        w.array(1);
+        w.array(1);
+        w.uint(7);
+      });
+      if (sent == 100) f.reply(got.peer, stream);
+    }
+  });
+  Client c(g.endpoint());
+  Transaction tx = c.sql("s").transaction();
+  for (auto& [i] : tx.stream<std::tuple<int>>("select")) {
+    EXPECT_EQ(i, 7);
+    break;
+  }
+  tx.commit();
+  EXPECT_EQ(sent, 100u);
+}
+
 // A call that fails before it is sent gives the transaction's turn back.
 TEST_F(Faces, ATransactionSurvivesACallThatIsTooLarge) {
   proto::Limits small;

@@ -143,8 +143,8 @@ TEST_F(Listen, ItMayOutliveItsClient) {
   FakeGateway g({.url = dir.url("a")}, three);
   std::optional<Client> c(client());
   Listener l = c->sql("s").listen({"a"});
-  c.reset();
   for (int i = 0; i < 3; ++i) EXPECT_TRUE(l.next().has_value());
+  c.reset();
   EXPECT_THROW(l.next(), Error);
   l.close();
   EXPECT_FALSE(l.next().has_value());

@@ -109,7 +109,8 @@ class Pending {
 };
 
 // A streamed result, piece by piece, under credit: the gateway never holds or sends more than
-// `credit` pieces ahead of the reader. Destroying it before its end cancels the call.
+// `credit` pieces ahead of the reader. Destroying it before its end cancels the call, or, in a
+// transaction, reads the rest and throws it away.
 class Stream {
  public:
   explicit Stream(std::shared_ptr<detail::Call> call) : call_(std::move(call)) {}

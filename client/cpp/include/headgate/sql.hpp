@@ -103,6 +103,8 @@ std::vector<std::uint8_t> statement(std::string_view field, std::string_view tex
 }  // namespace detail
 
 // A result that is read as it comes: memory stays flat however long it is. An input range.
+// Dropped before its end it is cancelled; in a transaction, which that would roll back, the rest is
+// read and thrown away before the transaction's next call.
 template <class Row>
 class RowStream {
  public:
