@@ -156,13 +156,13 @@ bool same(Cursor& c, const msgpack::object& o) {
 }
 
 // msgpack-cxx's word on the first value: its end, or nothing. It allocates what a header announces,
-// so it is held to the bytes that there are.
+// so it is held to the bytes that there are, for its depth as well.
 std::optional<std::size_t> theirs(const Buffer& b, msgpack::object_handle* h) {
   const auto n = static_cast<std::uint32_t>(b.size());
   try {
     std::size_t off = 0;
     *h = msgpack::unpack(reinterpret_cast<const char*>(b.data()), b.size(), off, nullptr, nullptr,
-                         msgpack::unpack_limit(n, n, n, n, n, 1000));
+                         msgpack::unpack_limit(n, n, n, n, n, n));
     return off;
   } catch (const msgpack::unpack_error&) {
     return std::nullopt;
