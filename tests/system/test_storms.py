@@ -74,6 +74,8 @@ class Writer:
 
     def read(self):
         for line in self.process.stdout:
+            if not line.endswith("\n"):
+                return  # killed in the middle of it
             what, n = line.split()
             self.told[int(n)] = what
 
