@@ -90,19 +90,12 @@ class Probe final : public plugin::LinkEvents, public Timer {
   plugin::StoreSettings settings() {
     for (const config::Account& a : config::accounts(config_, from_)) {
       bool changed = false;
-      (void)logins_.credentials.put({a.name, a.account, config::render(a.password),
-                                     [source = a.password] { return config::read_secret(source); }},
-                                    &changed);
+      (void)logins_.put(a, &changed);
     }
     plugin::StoreSettings s = store_settings(config_, from_);
     s.inspect = true;
     if (!from_.endpoints.empty()) {
-      s.login = [this](const plugin::OpenRequest& r) {
-        std::string why;
-        auto login = logins_.login(r, &why);
-        if (!login) login.error().message = std::move(why);
-        return login;
-      };
+      s.login = [this](const plugin::OpenRequest& r) { return logins_.login_or_why(r); };
     }
     return s;
   }

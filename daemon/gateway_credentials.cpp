@@ -93,16 +93,8 @@ void Gateway::take_credentials(const config::Store& from, Served& s) {
   }
   std::vector<std::uint32_t> index;  // of accounts, in the pools
   for (const config::Account& a : accounts) {
-    access::CredentialInput input;
-    input.name = a.name;
-    input.account = a.account;
-    input.source = config::render(a.password);
-    input.read = [source = a.password] { return config::read_secret(source); };
-    if (!config::source_stamp(a.password).empty()) {
-      input.stamp = [source = a.password] { return config::source_stamp(source); };
-    }
     bool changed = false;
-    index.push_back(s.logins->credentials.put(std::move(input), &changed));
+    index.push_back(s.logins->put(a, &changed));
     s.generations.resize(s.logins->credentials.size());
     if (changed) ++s.generations[index.back()];
   }

@@ -17,8 +17,12 @@ namespace headgate {
 
 struct Logins {
   explicit Logins(std::string name) : store(std::move(name)) {}
+  // Takes over what an account logs in with; its index (access::Credentials::put).
+  std::uint32_t put(const config::Account& account, bool* changed);
   // `why`: what the operator reads of a source that cannot be read; the fault goes to callers.
   Result<plugin::Login> login(const plugin::OpenRequest& request, std::string* why);
+  // For the operator's own commands: the fault itself says why.
+  Result<plugin::Login> login_or_why(const plugin::OpenRequest& request);
   // What the configuration says. False: its files cannot be used, and `why` says so; whoever logs
   // in then meets them as they are.
   bool set_tls(const config::Tls& to, std::string* why);
@@ -42,9 +46,8 @@ struct Logins {
   std::mutex mutex_;  // of what follows
   config::Tls tls_;
   std::shared_ptr<const config::Certificates> certificates_;
-  std::string stamp_;  // of their files when they were read
-  std::string seen_;   // at the latest look
-  std::string told_;   // why they could not be used then
+  access::Reading reading_;  // of their files
+  std::string told_;         // why they could not be used then
 };
 
 }  // namespace headgate

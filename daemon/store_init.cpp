@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "daemon/config/settings.hpp"
 #include "daemon/gateway.hpp"
 
 namespace headgate {
@@ -60,27 +59,19 @@ int init_store(const config::Config& config, const StoreInit& init, plugin::Host
   plugin::StoreSettings settings = store_settings(config, *from);
   Logins logins(from->name);
   if (init.run && !from->endpoints.empty()) {
-    access::CredentialInput input{from->name, init.account, "", {}};
-    config::SecretSource source;
-    if (init.account.empty()) {
-      const config::Account own = config::accounts(config, *from).at(0);
-      input.account = own.account;
-      source = own.password;
-    } else if (!init.password_file.empty()) {
-      source.from = config::SecretSource::From::file;
-      source.name = init.password_file;
+    config::Account account = config::accounts(config, *from).at(0);
+    if (!init.account.empty()) {
+      account.account = init.account;
+      account.password = {};
+      if (!init.password_file.empty()) {
+        account.password.from = config::SecretSource::From::file;
+        account.password.name = init.password_file;
+      }
     }
-    input.source = config::render(source);
-    input.read = [source] { return config::read_secret(source); };
     bool changed = false;
-    (void)logins.credentials.put(std::move(input), &changed);
+    (void)logins.put(account, &changed);
     if (std::string why; !logins.set_tls(from->tls, &why)) return no(init.store, why);
-    settings.login = [&logins](const plugin::OpenRequest& r) {
-      std::string unreadable;
-      auto login = logins.login(r, &unreadable);
-      if (!login) login.error().message = std::move(unreadable);
-      return login;
-    };
+    settings.login = [&logins](const plugin::OpenRequest& r) { return logins.login_or_why(r); };
   }
   auto made = plugin::PluginStore::make(host, *library, std::move(settings));
   if (!made) return no(init.store, made.error().message);

@@ -32,7 +32,7 @@ std::uint32_t Credentials::put(CredentialInput input, bool* changed) {
     if (*changed) {
       one.password.forget();
       one.known = one.failed = false;
-      one.stamp.clear();
+      one.reading.stamp.clear();
     }
     one.input = std::move(input);
     return i;
@@ -46,14 +46,14 @@ std::uint32_t Credentials::put(CredentialInput input, bool* changed) {
 std::string Credentials::read(One& one, bool* changed) {
   *changed = false;
   if (one.input.source.empty()) return {};
-  if (one.input.stamp) one.stamp = one.seen = one.input.stamp();
+  if (one.input.stamp) one.reading.taken(one.input.stamp());
   auto secret = one.input.read();
   if (!secret) {
     one.failed = true;
     return "password of credential `" + one.input.name + "`, " + one.input.source + ": " +
            secret.error();
   }
-  if (one.known && one.input.stamp && one.input.stamp() != one.stamp) {
+  if (one.known && one.input.stamp && one.input.stamp() != one.reading.stamp) {
     one.failed = true;
     return "password of credential `" + one.input.name + "`, " + one.input.source +
            ": was written while it was read";
@@ -79,14 +79,11 @@ tl::expected<Credentials::Login, std::string> Credentials::login(std::uint32_t i
   return Login{one->input.name, one->input.account, one->password.copy()};
 }
 
-// It has changed, and not in this moment. REQUIRES: one.mutex is held.
-bool Credentials::settled(One& one, Renewed& out) {
-  if (!one.input.stamp || one.stamp.empty()) return false;  // not read yet: it will be
-  const std::string now = one.input.stamp();
-  const bool stays = now == one.seen;
-  one.seen = now;
-  if (now == one.stamp) return false;
-  out.unsettled = out.unsettled || !stays;
+bool Reading::settled(std::string now, bool* unsettled) {
+  const bool stays = now == seen;
+  seen = std::move(now);
+  if (seen == stamp) return false;
+  if (!stays) *unsettled = true;
   return stays;
 }
 
@@ -95,7 +92,8 @@ Credentials::Renewed Credentials::look() {
   for (std::uint32_t i = 0; i < size(); ++i) {
     One& one = *at(i);
     const std::lock_guard lock(one.mutex);
-    if (!settled(one, out)) continue;
+    if (!one.input.stamp || one.reading.stamp.empty()) continue;  // not read yet: it will be
+    if (!one.reading.settled(one.input.stamp(), &out.unsettled)) continue;
     bool changed = false;
     if (std::string wrong = read(one, &changed); !wrong.empty()) {
       out.unreadable.push_back(std::move(wrong));

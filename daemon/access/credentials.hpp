@@ -30,6 +30,17 @@ struct CredentialInput {
   std::function<std::string()> stamp{};
 };
 
+// When something was read that others may write, told by stamps of it.
+struct Reading {
+  std::string stamp;  // as it was read; "": not yet
+  std::string seen;   // at the latest look
+
+  void taken(std::string now) { stamp = seen = std::move(now); }
+  // Whether it is to be read again: it is another one than was read, and the same as at the look
+  // before. `unsettled` becomes true where it has changed in this moment.
+  bool settled(std::string now, bool* unsettled);
+};
+
 class Credentials {
  public:
   // Takes one over, new or instead of the one of that name; its index. `changed`: logins with it
@@ -65,12 +76,10 @@ class Credentials {
     Secret password;
     bool known = false;
     bool failed = false;  // the latest reading did
-    std::string stamp;    // when it was read last
-    std::string seen;     // at the latest look
+    Reading reading;
   };
   [[nodiscard]] One* at(std::uint32_t index) const;
   static std::string read(One& one, bool* changed);
-  static bool settled(One& one, Renewed& out);
 
   mutable std::mutex mutex_;  // of the list; each entry has its own
   std::vector<std::unique_ptr<One>> all_;

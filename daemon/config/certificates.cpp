@@ -71,44 +71,27 @@ bool whole(const Secret& text) {
   return begins == ends;
 }
 
-// A private key is as secret as a password; root may let a group read it (systemd's credentials).
-std::string too_open(const std::string& path, const struct stat& s) {
-  if (s.st_uid != 0 && s.st_uid != ::geteuid()) {
-    return path + " belongs to uid " + std::to_string(s.st_uid) +
-           ": expected root or the gateway's own user (chown)";
-  }
-  if ((s.st_mode & (s.st_uid == 0 ? 037u : 077u)) == 0) return {};
-  char mode[8];
-  std::snprintf(mode, sizeof mode, "%04o", s.st_mode & 07777u);
-  return path + " has mode " + mode + ": others may read it; expected 0600 (chmod 600)";
-}
-
 // What went wrong, or "".
 std::string read_file(File& file) {
-  const int fd = ::open(file.path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-  if (fd < 0) return file.path + " cannot be read: " + std::strerror(errno);
   struct stat s {};
-  std::string wrong;
-  std::string text;
-  if (::fstat(fd, &s) != 0) {
-    wrong = file.path + ": " + std::strerror(errno);
-  } else if (!S_ISREG(s.st_mode)) {
-    wrong = file.path + " is not a file";
-  } else if (static_cast<std::size_t>(s.st_size) > kFileMax) {
-    wrong = file.path + " is larger than 4MiB";
-  } else if (file.key == "key_file") {
-    wrong = too_open(file.path, s);
+  const auto fd = open_file(file.path, &s);
+  if (!fd) return fd.error();
+  if (static_cast<std::size_t>(s.st_size) > kFileMax) return file.path + " is larger than 4MiB";
+  if (file.key == "key_file") {
+    // As secret as a password; but root may let a group read it (systemd's credentials).
+    std::string wrong = too_open(file.path, s, s.st_uid == 0 ? 037u : 077u);
+    if (!wrong.empty()) return wrong;
   }
   // Of its size at once: a string that grows leaves pieces of a key behind.
-  if (wrong.empty()) text.resize(static_cast<std::size_t>(s.st_size));
+  std::string text(static_cast<std::size_t>(s.st_size), '\0');
+  std::string wrong;
   for (std::size_t at = 0; wrong.empty() && at < text.size();) {
-    const ssize_t n = ::read(fd, text.data() + at, text.size() - at);
+    const ssize_t n = ::read(fd->get(), text.data() + at, text.size() - at);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) wrong = file.path + ": " + std::strerror(errno);
     if (n == 0) wrong = file.path + " became shorter while it was read";
     if (n > 0) at += static_cast<std::size_t>(n);
   }
-  ::close(fd);
   if (wrong.empty() && text.empty()) wrong = file.path + " is empty";
   file.text = Secret(std::move(text));
   return wrong;
@@ -183,18 +166,18 @@ std::string digest_of(const std::vector<File>& files) {
   return {reinterpret_cast<const char*>(out), size};
 }
 
-// A file in memory that nobody can change; -1: this system has none that can be opened by a path.
-int in_memory(const File& file) {
-  const int fd = ::memfd_create("headgate-tls", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (fd < 0) return -1;
+// A file in memory that nobody can change; none: this system has none that can be opened by a path.
+Fd in_memory(const File& file) {
+  Fd fd(::memfd_create("headgate-tls", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  if (fd.get() < 0) return fd;
   const std::string_view text = file.text.reveal();
-  const bool good = ::fchmod(fd, 0600) == 0 &&
-                    ::write(fd, text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
-                    ::fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0 &&
-                    ::access(("/proc/self/fd/" + std::to_string(fd)).c_str(), R_OK) == 0;
-  if (good) return fd;
-  ::close(fd);
-  return -1;
+  const bool good =
+      ::fchmod(fd.get(), 0600) == 0 &&
+      ::write(fd.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size()) &&
+      ::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_WRITE | F_SEAL_SHRINK | F_SEAL_GROW) == 0 &&
+      ::access(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), R_OK) == 0;
+  if (!good) fd.close();
+  return fd;
 }
 
 }  // namespace
@@ -208,13 +191,13 @@ tl::expected<std::shared_ptr<const Certificates>, std::string> Certificates::rea
   std::shared_ptr<Certificates> made(new Certificates);
   Tls copies = tls;
   for (const File& f : files) {
-    const int fd = in_memory(f);
-    if (fd < 0) continue;  // the file itself serves
-    made->fds_.push_back(fd);
+    Fd fd = in_memory(f);
+    if (fd.get() < 0) continue;  // the file itself serves
     std::string& to = f.key == "ca_file"     ? copies.ca_file
                       : f.key == "cert_file" ? copies.cert_file
                                              : copies.key_file;
-    to = "/proc/self/fd/" + std::to_string(fd);
+    to = "/proc/self/fd/" + std::to_string(fd.get());
+    made->files_.push_back(std::move(fd));
   }
   made->packed_ = pack_tls(copies);
   made->digest_ = digest_of(files);
@@ -225,10 +208,6 @@ std::shared_ptr<const Certificates> Certificates::unread(const Tls& tls) {
   std::shared_ptr<Certificates> made(new Certificates);
   made->packed_ = pack_tls(tls);
   return made;
-}
-
-Certificates::~Certificates() {
-  for (const int fd : fds_) ::close(fd);
 }
 
 std::vector<TlsFault> faults_of(const Tls& tls, std::vector<TlsFault>* overdue) {

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "daemon/config/config.hpp"
+#include "daemon/config/files.hpp"
 
 namespace headgate::config {
 
@@ -22,7 +23,6 @@ class Certificates {
   // The files as they are, unread: their faults are told by whoever logs in.
   static std::shared_ptr<const Certificates> unread(const Tls& tls);
 
-  ~Certificates();
   Certificates(const Certificates&) = delete;
   Certificates& operator=(const Certificates&) = delete;
 
@@ -35,7 +35,7 @@ class Certificates {
   Certificates() = default;
   std::vector<std::uint8_t> packed_;
   std::string digest_;
-  std::vector<int> fds_;
+  std::vector<Fd> files_;  // what the paths lead to
 };
 
 // One fault of one file: "ca_file", "cert_file" or "key_file", and a sentence.

@@ -20,6 +20,7 @@ extern "C" {
 #include <cstring>
 
 #include "daemon/config/config.hpp"
+#include "daemon/config/files.hpp"
 
 extern char** environ;
 
@@ -32,22 +33,6 @@ constexpr int kCommandMs = 10'000;
 using Answer = tl::expected<Secret, std::string>;
 
 tl::unexpected<std::string> no(std::string why) { return tl::make_unexpected(std::move(why)); }
-
-class Fd {
- public:
-  explicit Fd(int fd) : fd_(fd) {}
-  ~Fd() { close(); }
-  Fd(const Fd&) = delete;
-  Fd& operator=(const Fd&) = delete;
-  void close() {
-    if (fd_ >= 0) ::close(fd_);
-    fd_ = -1;
-  }
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
 
 // Bytes on their way into a Secret: fixed in place, wiped at the end.
 struct Bytes {
@@ -64,23 +49,15 @@ struct Bytes {
 };
 
 Answer read_file(const std::string& path, bool check_owner) {
-  const Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
-  if (fd.get() < 0) return no(path + " cannot be read: " + std::strerror(errno));
   struct stat s {};
-  if (::fstat(fd.get(), &s) != 0) return no(path + ": " + std::strerror(errno));
-  if (!S_ISREG(s.st_mode)) return no(path + " is not a file");
-  if (check_owner && s.st_uid != 0 && s.st_uid != ::geteuid()) {
-    return no(path + " belongs to uid " + std::to_string(s.st_uid) +
-              ": expected root or the gateway's own user (chown)");
-  }
-  if (check_owner && (s.st_mode & 077) != 0) {
-    char mode[8];
-    std::snprintf(mode, sizeof mode, "%04o", s.st_mode & 07777u);
-    return no(path + " has mode " + mode + ": others may read it; expected 0600 (chmod 600)");
+  const auto fd = open_file(path, &s);
+  if (!fd) return no(fd.error());
+  if (check_owner) {
+    if (std::string wrong = too_open(path, s, 077u); !wrong.empty()) return no(std::move(wrong));
   }
   Bytes bytes;
   while (bytes.size < sizeof bytes.data) {
-    const ssize_t n = ::read(fd.get(), bytes.data + bytes.size, sizeof bytes.data - bytes.size);
+    const ssize_t n = ::read(fd->get(), bytes.data + bytes.size, sizeof bytes.data - bytes.size);
     if (n < 0 && errno == EINTR) continue;
     if (n < 0) return no(path + ": " + std::strerror(errno));
     if (n == 0) return bytes.secret(path);
