@@ -27,6 +27,10 @@ std::string address_of(const StoreCore& core, const OpenRequest& r) {
   return at < core.endpoints.size() ? core.endpoints[at] : std::string();
 }
 
+Result<Login> login_for(const StoreCore& core, const OpenRequest& r) {
+  return core.settings.login ? core.settings.login(r) : Login{};
+}
+
 // Lent by all of its arguments.
 hg_connect connect_of(const StoreCore& core, const OpenRequest& r, std::string_view endpoint,
                       const Login& login) {
@@ -178,14 +182,10 @@ Result<std::string> PluginStore::init_store(const OpenRequest& request) {
   if (core_->driver == nullptr) return tl::make_unexpected(not_open());
   if (core_->plugin().driver_init_store == nullptr)
     return fault(Code::unsupported, "its plugin makes nothing in a store");
-  Login login;
-  if (core_->settings.login) {
-    Result<Login> got = core_->settings.login(request);
-    if (!got) return tl::make_unexpected(got.error());
-    login = std::move(*got);
-  }
+  Result<Login> login = login_for(*core_, request);
+  if (!login) return tl::make_unexpected(login.error());
   const std::string endpoint = address_of(*core_, request);
-  const hg_connect c = connect_of(*core_, request, endpoint, login);
+  const hg_connect c = connect_of(*core_, request, endpoint, *login);
   hg_error error{};
   error.size = sizeof error;
   hg_bytes out{};
@@ -195,7 +195,7 @@ Result<std::string> PluginStore::init_store(const OpenRequest& request) {
   } catch (...) {
     return fault(Code::internal, "the plugin threw in driver_init_store", Outcome::unknown);
   }
-  login.password.forget();
+  login->password.forget();
   if (failed != 0) return tl::make_unexpected(fault_from(error));
   return std::string(proto::text_of({out.data, static_cast<std::size_t>(out.size)}));
 }
@@ -213,19 +213,15 @@ void OpenJob::work() {
     host.inbox().push(*this);
     return;
   }
-  Login login;
-  if (s.login) {
-    Result<Login> got = s.login(request);
-    if (!got) {
-      why_not = got.error();
-      host.inbox().push(*this);
-      return;
-    }
-    login = std::move(*got);
+  Result<Login> login = login_for(*core, request);
+  if (!login) {
+    why_not = login.error();
+    host.inbox().push(*this);
+    return;
   }
-  hg_connect c = connect_of(*core, request, endpoint, login);
+  hg_connect c = connect_of(*core, request, endpoint, *login);
   c.id = id;
-  label = login.label;
+  label = login->label;
   hg_error error{};
   error.size = sizeof error;
   try {
@@ -240,7 +236,7 @@ void OpenJob::work() {
     host.misdeed(Misdeed::threw, s.name, "conn_open");
     why_not.message = "the plugin threw while it opened a connection";
   }
-  login.password.forget();
+  login->password.forget();
   host.inbox().push(*this);
 }
 

@@ -32,8 +32,7 @@ std::vector<PoolRow> StorePools::rows() const {
     const std::uint32_t room_for = room(*p).ceiling;
     r.ceiling = static_cast<std::uint32_t>(
         room_for == 0 ? cap(*p) : std::min<std::size_t>(room_for, cap(*p)));
-    r.connections = static_cast<std::uint32_t>(p->count()) - n(State::connecting) -
-                    n(State::lagging) - n(State::closing);
+    r.connections = static_cast<std::uint32_t>(p->live());
     r.idle = n(State::idle);
     r.leased = n(State::leased);
     r.busy = r.connections - r.idle - r.leased;
