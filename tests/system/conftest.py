@@ -38,6 +38,14 @@ def pg():
 
 
 @pytest.fixture
+def table(pg):
+    """An empty table `t` of (id, who) in `pg`; called, it says how many rows there are."""
+    pg.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, who text)")
+    pg.sql("ALTER TABLE t OWNER TO app")
+    return lambda: int(pg.sql("SELECT count(*) FROM t"))
+
+
+@pytest.fixture
 def own_pg():
     """own_pg(...) -> Postgres, for a test that stops, breaks or reconfigures it."""
     made = []

@@ -369,6 +369,28 @@ def grant(name: str = "pg", service: str = "app", access: str = "write") -> str:
     return f'\n[[grants]]\nservice = "{service}"\nstore = "{name}"\naccess = "{access}"\n'
 
 
+def call(client, verb: str, body: dict, seconds: float = 40, **options) -> list:
+    """The reply of the store `pg`, with a timeout that a busy machine keeps."""
+    options.setdefault("timeout_ms", 30_000)
+    return client.call("pg", verb, body, seconds, **options)
+
+
+def execute(client, text: str, *params, **options) -> list:
+    return call(client, "execute", {"sql": text, "params": list(params)}, **options)
+
+
+def query(client, text: str, *params, **options) -> list:
+    return call(client, "query", {"sql": text, "params": list(params)}, **options)
+
+
+def begin(client, **body) -> int:
+    """The transaction's id."""
+    id = client.request("pg", "begin", body, timeout_ms=30_000)
+    reply = client.receive(40)
+    assert reply[3] == 0, reply
+    return id
+
+
 def main() -> None:
     import argparse
     parser = argparse.ArgumentParser(description="Starts a private PostgreSQL until input ends.")

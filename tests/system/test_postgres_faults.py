@@ -13,35 +13,11 @@ import pytest
 from gate import CUT, Gate
 from gateway import (APPLIED, DEADLINE, EXPIRED, NOT_SENT, OK, ROLLED_BACK,
                      UNKNOWN, binary, until)
-from postgres import BIN, grant, store
+from postgres import BIN, begin, execute, grant, query, store
 
 FULL = os.environ.get("HEADGATE_FULL") == "1"
 UNAVAILABLE, ABORTED = 17, 15
 COMMIT = b"COMMIT\0"
-
-
-def execute(client, text, *params, seconds=40, **options):
-    options.setdefault("timeout_ms", 30_000)
-    return client.call("pg", "execute", {"sql": text, "params": list(params)}, seconds, **options)
-
-
-def query(client, text, *params, seconds=40, **options):
-    options.setdefault("timeout_ms", 30_000)
-    return client.call("pg", "query", {"sql": text, "params": list(params)}, seconds, **options)
-
-
-def begin(client, **body):
-    id = client.request("pg", "begin", body, timeout_ms=30_000)
-    reply = client.receive(40)
-    assert reply[3] == OK, reply
-    return id
-
-
-@pytest.fixture
-def table(pg):
-    pg.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, who text)")
-    pg.sql("ALTER TABLE t OWNER TO app")
-    return lambda: int(pg.sql("SELECT count(*) FROM t"))
 
 
 @pytest.fixture

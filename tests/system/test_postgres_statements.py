@@ -6,41 +6,15 @@ import time
 
 import pytest
 from gateway import DENIED, OK, REJECTED, REPLY, ROLLED_BACK, binary, until
-from postgres import grant, store
+from postgres import begin, call, execute, grant, query, store
 
 ABORTED = 15
-
-
-def call(client, verb, body, seconds=40, **options):
-    options.setdefault("timeout_ms", 30_000)
-    return client.call("pg", verb, body, seconds, **options)
-
-
-def execute(client, text, *params, **options):
-    return call(client, "execute", {"sql": text, "params": list(params)}, **options)
-
-
-def query(client, text, *params, **options):
-    return call(client, "query", {"sql": text, "params": list(params)}, **options)
 
 
 def batch(client, *items, atomic=False, **options):
     reply = call(client, "batch", {"atomic": atomic, "items": [list(i) for i in items]}, **options)
     assert reply[3] == OK, reply
     return reply[5]
-
-
-def begin(client):
-    reply = client.request("pg", "begin", {}, timeout_ms=30_000), client.receive(40)
-    assert reply[1][3] == OK, reply
-    return reply[0]
-
-
-@pytest.fixture
-def table(pg):
-    pg.sql("DROP TABLE IF EXISTS t; CREATE TABLE t (id bigint PRIMARY KEY, who text)")
-    pg.sql("ALTER TABLE t OWNER TO app")
-    return lambda: int(pg.sql("SELECT count(*) FROM t"))
 
 
 @pytest.fixture

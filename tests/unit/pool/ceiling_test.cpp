@@ -109,13 +109,7 @@ TEST_F(CeilingTest, WhenThereIsRoomAgainItGrowsOneByOneAndIsForgotten) {
 TEST_F(CeilingTest, WithNothingAtAllItIsAnOrdinaryFailureAndHeals) {
   make();
   Call& c = start("get");
-  int tries = 0;
-  while (!is_answered(c)) {
-    while (store.opening.empty()) pass(5ms);
-    store.refuse(full());
-    loop.end_turn();
-    ASSERT_LE(++tries, 3);
-  }
+  ASSERT_NO_FATAL_FAILURE(refuse_until_answered(c, full(), 3));
   EXPECT_EQ(answer_of(c).code, Code::unavailable);
   EXPECT_EQ(answer_of(c).outcome, Outcome::not_sent);
   EXPECT_EQ(ceiling(), 1u);

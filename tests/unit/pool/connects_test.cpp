@@ -23,13 +23,7 @@ TEST_F(PoolTest, ConnectsAreBoundedAndProvedOneByOneFirst) {
 TEST_F(PoolTest, AClosedDoorIsToldQuicklyAndHealsByItself) {
   make();
   Call& c = start("get");
-  int tries = 0;
-  while (!is_answered(c)) {
-    while (store.opening.empty()) pass(5ms);
-    store.refuse(down());
-    loop.end_turn();
-    ASSERT_LE(++tries, 3);
-  }
+  ASSERT_NO_FATAL_FAILURE(refuse_until_answered(c, down(), 3));
   EXPECT_EQ(answer_of(c).code, Code::unavailable);
   EXPECT_EQ(answer_of(c).outcome, Outcome::not_sent);
   EXPECT_EQ(answer_of(c).fault.message, "refused");

@@ -195,6 +195,15 @@ struct PoolTest : testing::Test, Answers {
     return l;
   }
   void pass(Micros d) { loop.run_until(loop.now() + d); }
+  // Refuses one connect after another; `at_most` of them until the call is answered.
+  void refuse_until_answered(Call& c, const Fault& why, int at_most) {
+    for (int tries = 0; !is_answered(c);) {
+      while (store.opening.empty()) pass(std::chrono::milliseconds(5));
+      store.refuse(why);
+      loop.end_turn();
+      ASSERT_LE(++tries, at_most);
+    }
+  }
   static Done with_lease(LeaseState s) {
     Done d;
     d.lease = s;
