@@ -8,7 +8,6 @@
 #include <memory>
 #include <set>
 
-#include "daemon/config/settings.hpp"
 #include "daemon/gateway.hpp"
 
 namespace headgate {
