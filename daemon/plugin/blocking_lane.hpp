@@ -17,6 +17,7 @@
 #include <thread>
 #include <vector>
 
+#include "daemon/plugin/gathering.hpp"
 #include "daemon/plugin/lane.hpp"
 
 namespace headgate::plugin {
@@ -51,6 +52,7 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   };
   void run();
   bool wait_for_work();
+  void gather();
   void serve();
   void serve_batch(std::uint32_t n);
   void serve_single(Slot& s);
@@ -70,9 +72,12 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   std::vector<const hg_call*> calls_;  // the worker's: the batch at hand
   std::vector<Slot*> slots_;
   std::vector<hg_op> ops_;
+  Gathering gathering_;
+  Gathering::Nanos ran_{};  // processor time at the end of the last batch
   alignas(64) std::atomic<std::uint32_t> head_{0};    // next to write
   alignas(64) std::atomic<std::uint32_t> tail_{0};    // next to read
   alignas(64) std::atomic<std::uint32_t> asleep_{0};  // a futex
+  std::atomic<std::uint32_t> enough_{0};  // while it gathers: head_ at which it is to be woken
   std::atomic<bool> closing_{false};
   std::atomic<bool> broken_{false};  // the plugin said so: nothing more is given to it
 

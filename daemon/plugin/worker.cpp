@@ -3,19 +3,40 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <bit>
 #include <cassert>
+#include <ctime>
 
 #include "daemon/plugin/blocking_lane.hpp"
 
 namespace headgate::plugin {
 namespace {
 
-void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is) {
-  ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, nullptr, nullptr, 0);
+using Nanos = Gathering::Nanos;
+
+// What `asleep_` says.
+constexpr std::uint32_t kAwake = 0;
+constexpr std::uint32_t kAsleep = 1;     // any call wakes it
+constexpr std::uint32_t kGathering = 2;  // the one that makes the batch full does
+
+// at_most zero: for as long as it takes.
+void futex_wait(std::atomic<std::uint32_t>& word, std::uint32_t while_it_is,
+                Nanos at_most = Nanos{}) {
+  const timespec t{at_most.count() / 1'000'000'000, at_most.count() % 1'000'000'000};
+  ::syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, while_it_is, at_most == Nanos{} ? nullptr : &t,
+            nullptr, 0);
 }
 void futex_wake(std::atomic<std::uint32_t>& word) {
   ::syscall(SYS_futex, &word, FUTEX_WAKE_PRIVATE, 1, nullptr, nullptr, 0);
+}
+
+Nanos now() { return std::chrono::steady_clock::now().time_since_epoch(); }
+
+Nanos processor_time() {
+  timespec t{};
+  ::clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return std::chrono::seconds(t.tv_sec) + Nanos(t.tv_nsec);
 }
 
 Done ended(Code code, Outcome outcome, std::string message, ConnState state, Retry retry) {
@@ -66,8 +87,13 @@ void Worker::push(Slot& s) {
 }
 
 void Worker::wake() {
-  if (asleep_.load(std::memory_order_seq_cst) == 0) return;
-  if (asleep_.exchange(0, std::memory_order_seq_cst) == 1) futex_wake(asleep_);
+  const std::uint32_t state = asleep_.load(std::memory_order_seq_cst);
+  if (state == kAwake) return;
+  if (state == kGathering && !closing_.load(std::memory_order_relaxed) &&
+      static_cast<std::int32_t>(head_.load(std::memory_order_relaxed) -
+                                enough_.load(std::memory_order_relaxed)) < 0)
+    return;
+  if (asleep_.exchange(kAwake, std::memory_order_seq_cst) != kAwake) futex_wake(asleep_);
 }
 
 void Worker::close() {
@@ -115,7 +141,10 @@ void Worker::run() {
     core_->host.misdeed(Misdeed::threw, core_->settings.name, "conn_attach");
     broken_.store(true, std::memory_order_relaxed);
   }
-  while (wait_for_work()) serve();
+  while (wait_for_work()) {
+    gather();
+    serve();
+  }
   {
     std::unique_lock lock(mutex_);
     no_cancels_.wait(lock, [&] { return cancels_ == 0; });
@@ -136,11 +165,39 @@ bool Worker::wait_for_work() {
     if (head_.load(std::memory_order_acquire) != tail) return true;
     if (closing_.load(std::memory_order_acquire))
       return head_.load(std::memory_order_acquire) != tail;
-    asleep_.store(1, std::memory_order_seq_cst);
+    asleep_.store(kAsleep, std::memory_order_seq_cst);
     if (head_.load(std::memory_order_seq_cst) == tail && !closing_.load(std::memory_order_seq_cst))
-      futex_wait(asleep_, 1);
-    asleep_.store(0, std::memory_order_seq_cst);
+      futex_wait(asleep_, kAsleep);
+    asleep_.store(kAwake, std::memory_order_seq_cst);
   }
+}
+
+// Lets a batch grow that is about to.
+void Worker::gather() {
+  if (lane_.max_batch == 1) return;
+  const std::uint32_t tail = tail_.load(std::memory_order_relaxed);
+  const Slot& first = *ring_[tail & (ring_.size() - 1)];
+  if (first.purpose != Purpose::call || first.alone) return;
+  const std::uint32_t before = head_.load(std::memory_order_acquire) - tail;
+  Nanos at = now();
+  const std::uint32_t wanted = std::min(gathering_.wanted(before, at), lane_.max_batch);
+  if (wanted <= before) return;
+  const Nanos until = at + gathering_.at_most();
+  enough_.store(tail + wanted, std::memory_order_relaxed);
+  std::uint32_t there = before;
+  for (;;) {
+    asleep_.store(kGathering, std::memory_order_seq_cst);
+    if (head_.load(std::memory_order_seq_cst) - tail < wanted &&
+        !closing_.load(std::memory_order_seq_cst))
+      futex_wait(asleep_, kGathering, std::min(gathering_.silence(), until - at));
+    asleep_.store(kAwake, std::memory_order_seq_cst);
+    const std::uint32_t n = head_.load(std::memory_order_acquire) - tail;
+    const bool silent = n == there;
+    there = n;
+    at = now();
+    if (silent || there >= wanted || at >= until || closing_.load(std::memory_order_acquire)) break;
+  }
+  gathering_.gathered(before, there);
 }
 
 // Marks it as running in the plugin; false: it is not to be run (any more).
@@ -193,6 +250,8 @@ void Worker::serve() {
 void Worker::serve_batch(std::uint32_t n) {
   Host& host = core_->host;
   std::string threw;
+  const bool shares = lane_.max_batch > 1;
+  const Nanos begun = shares ? now() : Nanos{};
   try {
     core_->plugin().conn_submit(connection_, calls_.data(), n);
   } catch (const std::exception& e) {
@@ -215,6 +274,12 @@ void Worker::serve_batch(std::uint32_t n) {
               ConnState::broken, Retry::never));
   }
   host.inbox().wake();
+  if (!shares) return;
+  const Nanos at = now();
+  const Nanos ran = processor_time();
+  gathering_.served(n, head_.load(std::memory_order_acquire) - tail_.load(std::memory_order_relaxed),
+                    at, at - begun, ran - ran_);
+  ran_ = ran;
 }
 
 void Worker::serve_single(Slot& s) {

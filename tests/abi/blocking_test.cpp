@@ -106,6 +106,43 @@ TEST_F(Blocking, ACallThatWantsToBeAloneIsAlone) {
   for (int i = 0; i < 9; ++i) EXPECT_EQ(as_int(sent[i]->reply), i == 4 ? 1 : 4) << i;
 }
 
+// Those who take turns otherwise: one, the seven that gathered meanwhile, one, ...
+TEST_F(Blocking, CallersWhoAskAgainAtOnceComeTogether) {
+  start();
+  const std::vector<std::uint8_t> body = BodyMap().add("n", 2).take();
+  std::vector<Operation*> operations{
+      rig->prepare("sync", BodyMap().add("n", 2).yes("alone").take())->operation};
+  for (int i = 0; i < 7; ++i) operations.push_back(rig->prepare("sync", body)->operation);
+  write->submit(operations);
+  // Chance brings them together too, but not within a hundred batches.
+  std::size_t seen = 0;
+  bool whole = false;
+  EXPECT_TRUE(rig->loop.run_until([&] {
+    for (; seen < rig->order.size() && !whole && seen < 400; ++seen) {
+      whole = as_int(rig->order[seen]->reply) == 8;
+      rig->send(write, "sync", body);
+    }
+    return whole || seen == 400;
+  }));
+  EXPECT_TRUE(whole);
+  ASSERT_TRUE(rig->loop.run_until([&] { return rig->order.size() == rig->calls.size(); }));
+}
+
+// A worker that waits for more is not in the way of whoever closes.
+TEST_F(Blocking, ACloseWhileItGathersIsNotHeldUp) {
+  for (int round = 0; round < 20; ++round) {
+    start();
+    std::vector<Operation*> operations;
+    for (int i = 0; i < 8; ++i)
+      operations.push_back(rig->prepare("sync", BodyMap().add("n", 10).take())->operation);
+    write->submit(operations);
+    ASSERT_TRUE(rig->loop.run_until([&] { return rig->order.size() == 8; }));
+    const TestCall* t = rig->send(write, "sync");  // seven more are expected
+    rig->close();
+    EXPECT_EQ(t->completions, 1);
+  }
+}
+
 TEST_F(Blocking, RepliesUpToTheLimitAndNotBeyond) {
   start({}, {}, 1000);
   const TestCall* t = rig->ask(write, "fill", BodyMap().add("n", 1000).take());

@@ -241,7 +241,8 @@ void wait_blocking(Connection* k, const hg_call* c) {
 }
 
 // True: handled on both kinds of lane.
-bool common(Connection* k, const hg_call* c, const Body& b, std::uint32_t n, bool last) {
+bool common(Connection* k, const hg_call* c, const Body& b, std::uint32_t i, std::uint32_t n) {
+  const bool first = i == 0, last = i + 1 == n;
   const std::string_view v = verb_of(c);
   const hg_op op = c->op;
   if (v == "echo") {
@@ -251,6 +252,9 @@ bool common(Connection* k, const hg_call* c, const Body& b, std::uint32_t n, boo
     put(op, {c->body.data, static_cast<std::size_t>(c->body.size)});
     finish(op, last ? 0u : static_cast<std::uint32_t>(HG_DONE_MORE));
   } else if (v == "batch_size") {
+    reply_int(op, n, last ? 0u : static_cast<std::uint32_t>(HG_DONE_MORE));
+  } else if (v == "sync") {  // what the calls of a batch share
+    if (first) std::this_thread::sleep_for(std::chrono::milliseconds(b.n));
     reply_int(op, n, last ? 0u : static_cast<std::uint32_t>(HG_DONE_MORE));
   } else if (v == "call") {
     describe_call(c);
@@ -442,7 +446,7 @@ hg_bytes describe() {
                            "overrun", "overcommit",  "bad_patch",  "patch_rewind", "stale",
                            "lease",   "dirty",       "broken",     "wake",         "say",
                            "stream",  "stream_rude", "upload",     "wait",         "sleep",
-                           "deaf",    "thread",      "die",        "touch"};
+                           "deaf",    "thread",      "die",        "touch",        "sync"};
     w.map(7);
     w.str("name");
     w.str("probe");
@@ -603,7 +607,7 @@ void conn_submit(hg_connection* c, const hg_call* const* calls, std::uint32_t n)
   Connection* k = conn(c);
   for (std::uint32_t i = 0; i < n; ++i) {
     const Body b = read_body(calls[i]);
-    if (common(k, calls[i], b, n, i + 1 == n)) continue;
+    if (common(k, calls[i], b, i, n)) continue;
     if (k->lane == 2)
       submit_event(k, calls[i], b);
     else
