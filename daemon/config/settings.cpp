@@ -100,7 +100,7 @@ constexpr std::array kPool = {
     Setting<P>{"stall_caller", &P::stall_caller, Unit::duration, 10 * kMs, kDay, kReload,
                "a stream or an upload ends when the caller takes or gives nothing for"},
     Setting<P>{"stream_max", &P::stream_max, Unit::duration, kSecond, 30 * kDay, kReload,
-               "any stream ends after"},
+               "any stream ends after; a subscription (`listen`) that long after a reload"},
     Setting<P>{"attempts_max", &P::attempts_max, Unit::count, 1, 20, kReload,
                "executions of one call, the first included"},
     Setting<P>{"backoff_base", &P::backoff_base, Unit::duration, kMs, 60 * kSecond, kReload,

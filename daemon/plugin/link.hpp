@@ -40,6 +40,7 @@ struct Route {
   bool lease = false;
   bool idempotent = false;
   bool alone = false;
+  bool subscription = false;
   std::int32_t endpoint = -1;
   std::uint64_t digest = 0;
   std::uint64_t tag = 0;

@@ -129,6 +129,7 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
   out.lease = r.lease != 0;
   out.idempotent = r.idempotent != 0;
   out.alone = r.alone != 0;
+  out.subscription = r.subscription != 0;
   out.endpoint = r.endpoint;
   out.digest = r.digest;
   out.tag = r.tag;
@@ -164,7 +165,9 @@ Operation* PluginStore::begin(Call* call, Purpose purpose, const Route& route,
   s->service.assign(call->share.service_name);
   c.service = lend(std::string_view(s->service));
   c.work_until_us = static_cast<std::uint64_t>(
-      store_time(*call, host.loop().now(), core_->settings.stream_max).us);
+      (route.subscription ? kNever
+                          : store_time(*call, host.loop().now(), core_->settings.stream_max))
+          .us);
   const std::size_t n = std::min(receipt.size(), s->receipt.size());
   std::copy_n(receipt.begin(), n, s->receipt.begin());
   c.receipt = {s->receipt.data(), n};

@@ -277,7 +277,8 @@ void Worker::serve_batch(std::uint32_t n) {
   if (!shares) return;
   const Nanos at = now();
   const Nanos ran = processor_time();
-  gathering_.served(n, head_.load(std::memory_order_acquire) - tail_.load(std::memory_order_relaxed),
+  gathering_.served(n,
+                    head_.load(std::memory_order_acquire) - tail_.load(std::memory_order_relaxed),
                     at, at - begun, ran - ran_);
   ran_ = ran;
 }

@@ -260,7 +260,7 @@ void StorePools::part(plugin::Operation& op, std::uint64_t sequence, ReplyBuffer
   w.connection->used_at = now();
   if (w.clocked != Clocked::stream) {
     w.clocked = Clocked::stream;
-    w.stream_end = now() + settings_.stream_max;
+    w.stream_end = w.route.subscription ? kNever : now() + settings_.stream_max;
     if (w.lease != nullptr && w.in_transaction) {
       w.stream_end = std::min(w.stream_end, w.lease->total_at);
     }

@@ -57,7 +57,9 @@ void StorePools::expire(Work& w) {
   ++counters_.deadlines;
   const bool no_credit = w.clocked == Clocked::stream && w.call->credit <= w.parts;
   if (w.clocked == Clocked::stream && now() >= w.stream_end) {
-    stop_running(w, Code::deadline, "the stream lasted too long");
+    stop_running(w, Code::deadline,
+                 w.route.subscription ? "the configuration has changed since: subscribe again"
+                                      : "the stream lasted too long");
   } else if (no_credit) {
     stop_running(w, Code::cancelled, "the caller took no part of the stream for too long");
   } else if (w.clocked == Clocked::stream) {

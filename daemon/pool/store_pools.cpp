@@ -61,6 +61,11 @@ void StorePools::apply(const Settings& settings, std::uint32_t generation) {
   take_endpoints(limits);
   generation_ = generation;
   renew_generations();
+  // What it was let in by may be gone, or its endpoint, or its account: it cannot stay for ever.
+  running_.each([&](Work& w) {
+    if (w.clocked == Clocked::stream && w.route.subscription)
+      w.stream_end = std::min(w.stream_end, now() + settings_.stream_max);
+  });
   mark_waiting_pools();
 }
 

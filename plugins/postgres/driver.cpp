@@ -105,7 +105,7 @@ sdk::Route PostgresDriver::route(const hg_call& call, const sdk::Touches& touche
     read_channels(body);
     if (!streams) throw sdk::invalid("listen is streamed: give `fetch`");
     if (call.lease != 0) throw sdk::invalid("listen is no part of a transaction");
-    return {.lane = kListenLane, .digest = sdk::sql_digest(verb)};
+    return {.lane = kListenLane, .subscription = true, .digest = sdk::sql_digest(verb)};
   } else if (verb == "copy_in") {
     const sdk::Fields f(verb, body, {"table", "columns"});
     touches.touch(verb, HG_TOUCH_TABLE, proto::bytes_of(f.str("table")));

@@ -116,7 +116,6 @@ int32_t driver_route(hg_driver* d, const hg_call* call, hg_touches* t, hg_route*
                      hg_error* error) noexcept {
   try {
     const Route r = as_driver(d)->route(*call, Touches(g_host, t));
-    out->size = sizeof *out;
     out->lane = r.lane;
     out->lease = r.lease ? 1 : 0;
     out->idempotent = r.idempotent ? 1 : 0;
@@ -124,6 +123,7 @@ int32_t driver_route(hg_driver* d, const hg_call* call, hg_touches* t, hg_route*
     out->tag = r.tag;
     out->endpoint = r.endpoint;
     out->alone = r.alone ? 1 : 0;
+    if (out->size >= sizeof *out) out->subscription = r.subscription ? 1 : 0;
     return 0;
   } catch (...) {
     return refuse(error, Outcome::not_sent);

@@ -182,6 +182,7 @@ struct Route {
   bool lease = false;
   bool idempotent = false;
   bool alone = false;
+  bool subscription = false;
   std::uint64_t digest = 0;
   std::uint64_t tag = 0;
   int endpoint = -1;

@@ -153,6 +153,8 @@ typedef struct hg_route {
   uint64_t tag;        /* handed back in hg_call.tag */
   int32_t endpoint;    /* -1: any; else an index into hg_driver_config.endpoints */
   uint32_t alone;      /* 1: never in one batch with other calls (known to be slow) */
+  uint32_t subscription; /* 1: streams until somebody ends it; a reload leaves it stream_max more */
+  uint32_t reserved;
 } hg_route;
 
 /* What driver_open gets. Memory is lent for the call. */

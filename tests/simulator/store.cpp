@@ -151,6 +151,7 @@ Result<plugin::Route> World::route(const Call& call, std::uint32_t hops, const F
   }
   r.lane = static_cast<std::uint32_t>(pick % lanes_.size());
   r.lease = leases;
+  r.subscription = c.verb == Verb::stream && call.id % 3 == 0;
   r.idempotent = c.verb == Verb::set;
   r.alone = c.verb == Verb::put && call.id % 17 == 0;
   if (servers_.size() > 1 && call.id % 13 == 0) {

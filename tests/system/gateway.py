@@ -26,7 +26,7 @@ HELLO, WELCOME, REQUEST, DATA, PART, REPLY, CREDIT, CANCEL, PING, PONG, GOAWAY =
 
 
 def build() -> pathlib.Path:
-    return pathlib.Path(os.environ.get("HEADGATE_BUILD", ROOT / "build" / "release"))
+    return pathlib.Path(os.environ.get("HEADGATE_BUILD", ROOT / "build" / "release")).resolve()
 
 
 def binary(name: str) -> str:

@@ -315,6 +315,21 @@ def test_a_gateway_that_is_stopped(gw, db):
         gw.signal(signal.SIGCONT)
 
 
+def test_only_a_reload_gives_it_an_end(start, pg):
+    gw = start(stores=store(pg, extra='stream_max = "1s"'), grants=grant())
+    with headgate.connect(gw.url, timeout=20) as client:
+        db = client.sql("pg")
+        reader = Reader(db.listen("lasting"))
+        for i in range(3):
+            time.sleep(0.7)
+            db.notify("lasting", str(i))
+        until(lambda: len(reader.notes) == 3, what="notifications after stream_max")
+        gw.client().ok("headgate", "reload")
+        assert isinstance(reader.done().error, headgate.DeadlineExceeded)
+        assert "configuration has changed" in str(reader.error)
+        assert len(reader.notes) == 3
+
+
 def test_a_gateway_that_drains(gw, db):
     with db.listen("k") as listener:
         db.notify("k", "before")

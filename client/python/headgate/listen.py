@@ -47,7 +47,8 @@ class Listener:
         Draining: the gateway is being stopped.
         Overloaded: this program was so far behind that notifications would have been lost.
         Cancelled: it took nothing for too long, or the operator ended it.
-        DeadlineExceeded: it has lasted for the gateway's ``stream_max`` (an hour, unless configured).
+        DeadlineExceeded: the gateway's configuration was changed ``stream_max`` ago (an hour, unless
+            configured), or its passwords were: what let this program in may be gone.
     """
 
     def __init__(self, client: "Client", store: str, channels: Sequence[str], read_only: bool,

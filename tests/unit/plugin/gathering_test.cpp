@@ -30,7 +30,8 @@ TEST(Gathering, ASingleCallerIsNeverMadeToWait) {
 TEST(Gathering, NothingIsWaitedForWhereNothingIsShared) {
   Gathering g;
   g.served(64, 0, 10ms, 900us, 700us);
-  EXPECT_EQ(g.wanted(1, 10ms), 0u) << "the processor was the price: a larger batch costs more of it";
+  EXPECT_EQ(g.wanted(1, 10ms), 0u)
+      << "the processor was the price: a larger batch costs more of it";
   g.served(64, 0, 20ms, 900us, 950us);
   EXPECT_EQ(g.wanted(1, 20ms), 0u) << "clocks of two kinds need not agree";
 }

@@ -324,6 +324,42 @@ TEST_F(PoolTest, StreamLivesByProgress) {
   complete(l);
 }
 
+TEST_F(PoolTest, OnlyAReloadGivesASubscriptionAnEnd) {
+  settings.stream_max = 10s;
+  settings.stall_store = 2s;
+  store.routes["listen"].subscription = true;
+  store.lanes_[0].max_inflight = store.lanes_[0].max_batch = 4;
+  make();
+  Call& listens = call("listen");
+  Call& reads = call("query");
+  for (Call* c : {&listens, &reads}) {
+    c->fetch = 10;
+    c->credit = 1000;
+    pools->start(*c);
+  }
+  loop.end_turn();
+  FakeLink& l = accept();
+  std::uint64_t sequence = 0;
+  const auto a_second = [&] {
+    ++sequence;
+    for (std::size_t i = 0; i < l.open.size(); ++i) store.events->part(*l.open[i], sequence, {});
+    pass(1s);
+  };
+  for (int i = 0; i < 10; ++i) a_second();
+  EXPECT_EQ(answer_of(reads).code, Code::deadline) << "any other stream ends";
+  for (int i = 0; i < 100; ++i) a_second();
+  ASSERT_FALSE(is_answered(listens));
+  pools->apply(settings, 0);
+  for (int i = 0; i < 5; ++i) a_second();
+  pools->apply(settings, 0);
+  for (int i = 0; i < 4; ++i) a_second();
+  ASSERT_FALSE(is_answered(listens));
+  a_second();
+  EXPECT_EQ(answer_of(listens).code, Code::deadline) << "what let it in may be gone";
+  store.events->cancel_returned(l.request.ticket);
+  while (!l.open.empty()) complete(l);
+}
+
 TEST_F(PoolTest, NoAttemptAfterAPartHasLeft) {
   store.lanes_[0].read_only = true;
   make();

@@ -11,7 +11,7 @@
 // Errors: `unavailable`: the server, the gateway or a connection to one of them went away.
 // `draining`: the gateway is being stopped. `overloaded`: this program was so far behind that
 // notifications would have been lost. `cancelled`: it took nothing for too long, or the operator
-// ended it. `deadline`: it has lasted for the gateway's stream_max.
+// ended it. `deadline`: the gateway's configuration or passwords were changed stream_max ago.
 //
 // Threads: one reads; close() may be called from any. Destroying it ends the subscription.
 #pragma once
