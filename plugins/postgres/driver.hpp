@@ -10,6 +10,7 @@
 #include "plugins/postgres/items.hpp"
 #include "plugins/postgres/options.hpp"
 #include "plugins/postgres/statements.hpp"
+#include "plugins/sdk/catalogue.hpp"
 
 namespace headgate::postgres {
 
@@ -25,7 +26,7 @@ class PostgresDriver : public sdk::Driver {
   [[nodiscard]] const hg_host* host() const { return host_; }
   [[nodiscard]] const Options& options() const { return options_; }
   [[nodiscard]] Statements& statements() { return statements_; }
-  [[nodiscard]] const Catalogue& catalogue() const { return catalogue_; }
+  [[nodiscard]] const sdk::Catalogue& catalogue() const { return catalogue_; }
   [[nodiscard]] std::uint64_t reply_max() const { return reply_max_; }
   [[nodiscard]] std::uint64_t part_max() const { return part_max_; }
   void log(int level, std::string_view message) const;
@@ -39,7 +40,7 @@ class PostgresDriver : public sdk::Driver {
   const hg_host* host_;
   Options options_;
   Statements statements_;
-  Catalogue catalogue_;
+  sdk::Catalogue catalogue_;
   std::uint64_t driver_id_;
   std::uint64_t reply_max_;
   std::uint64_t part_max_;

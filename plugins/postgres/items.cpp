@@ -68,13 +68,13 @@ Item read_run(PostgresDriver& driver, proto::Bytes body, const hg_call& call,
   // Whether it exists is told only to who may use it.
   if (touches != nullptr && !touches->touch("run", HG_TOUCH_STATEMENT, proto::bytes_of(name)))
     throw sdk::Error(sdk::Code::denied, sdk::Outcome::not_sent, "the statement is not granted");
-  const NamedStatement& s = driver.catalogue().find(name);
-  if (s.access == StatementAccess::write && call.access == HG_ACCESS_READ)
+  const sdk::NamedStatement& s = driver.catalogue().find(name);
+  if (s.access == sdk::StatementAccess::write && call.access == HG_ACCESS_READ)
     throw sdk::Error(sdk::Code::denied, sdk::Outcome::not_sent,
                      "statement `" + std::string(name) + "` needs write access");
   out.statement = driver.statements().find(s.text, is_map(out.params));
   out.declared_shared = s.shared;
-  out.declared_read = s.access == StatementAccess::read;
+  out.declared_read = s.access == sdk::StatementAccess::read;
   return out;
 }
 

@@ -9,7 +9,6 @@
 #pragma once
 #include <array>
 #include <atomic>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -18,7 +17,6 @@
 #include <vector>
 
 #include "plugins/postgres/text.hpp"
-#include "plugins/sdk/driver.hpp"
 
 namespace headgate::postgres {
 
@@ -80,27 +78,6 @@ class Statements {
   std::mutex mutex_;
   std::unordered_map<std::uint64_t, Entry> entries_;
   std::uint64_t clock_ = 0;
-};
-
-enum class StatementAccess { by_text, read, write };
-
-// A store's named statements, for the verb `run`. Comment lines before the text may say
-// `-- access: read`, `-- access: write` and `-- shared`.
-struct NamedStatement {
-  std::string text;
-  StatementAccess access = StatementAccess::by_text;
-  bool shared = false;
-};
-
-class Catalogue {
- public:
-  // A msgpack map name -> text, or empty. Throws Error (invalid) that names the statement.
-  explicit Catalogue(proto::Bytes statements);
-  // Throws Error (not_found).
-  [[nodiscard]] const NamedStatement& find(std::string_view name) const;
-
- private:
-  std::map<std::string, NamedStatement, std::less<>> statements_;
 };
 
 }  // namespace headgate::postgres

@@ -101,23 +101,7 @@ void hgetall(Request& q) {
   }
 }
 
-void hdel(Request& q) {
-  const Fields f = q.fields({"key", "fields"});
-  const Bytes key = q.key(f, "key");
-  const Items<Bytes> names = q.members(f, "fields");
-  if (q.routing()) return;
-  std::int64_t deleted = 0;
-  if (std::optional<Collection> c = q.keys().open_existing(key, ValueType::hash)) {
-    names.each([&](Bytes field) {
-      Statement s = q.db().prepare(kDelete);
-      s.bind(1, c->row.id).bind(2, solid(field)).run();
-      deleted += q.db().changes();
-    });
-    c->row.count -= deleted;
-    if (deleted > 0) q.keys().close(*c);
-  }
-  reply_int(q, "deleted", deleted);
-}
+void hdel(Request& q) { remove_members(q, ValueType::hash, "fields", kDelete, "deleted"); }
 
 void hexists(Request& q) {
   const Fields f = q.fields({"key", "field"});

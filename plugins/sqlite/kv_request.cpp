@@ -234,4 +234,23 @@ void reply_value(const Request& q, std::string_view field, const std::optional<B
     q.out().nil();
 }
 
+void remove_members(Request& q, ValueType type, std::string_view field, std::string_view sql,
+                    std::string_view counted) {
+  const Fields f = q.fields({"key", field});
+  const Bytes key = q.key(f, "key");
+  const Items<Bytes> members = q.members(f, field);
+  if (q.routing()) return;
+  std::int64_t removed = 0;
+  if (std::optional<Collection> c = q.keys().open_existing(key, type)) {
+    members.each([&](Bytes member) {
+      Statement s = q.db().prepare(sql);
+      s.bind(1, c->row.id).bind(2, solid(member)).run();
+      removed += q.db().changes();
+    });
+    c->row.count -= removed;
+    if (removed > 0) q.keys().close(*c);
+  }
+  reply_int(q, counted, removed);
+}
+
 }  // namespace headgate::sqlite

@@ -240,4 +240,10 @@ void reply_int(const Request& q, std::string_view field, std::int64_t v);
 void reply_flag(const Request& q, std::string_view field, bool v);
 void reply_value(const Request& q, std::string_view field, const std::optional<Bytes>& v);
 
+// A verb that takes from the collection at `key` the members that the body's `field` lists: `sql`
+// deletes one of them (?1 the collection's id, ?2 the member). Replies {`counted`: how many were
+// there}.
+void remove_members(Request& q, ValueType type, std::string_view field, std::string_view sql,
+                    std::string_view counted);
+
 }  // namespace headgate::sqlite

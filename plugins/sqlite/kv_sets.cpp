@@ -52,23 +52,7 @@ void sadd(Request& q) {
   reply_int(q, "added", added);
 }
 
-void srem(Request& q) {
-  const Fields f = q.fields({"key", "members"});
-  const Bytes key = q.key(f, "key");
-  const Items<Bytes> members = q.members(f, "members");
-  if (q.routing()) return;
-  std::int64_t removed = 0;
-  if (std::optional<Collection> c = q.keys().open_existing(key, ValueType::set)) {
-    members.each([&](Bytes m) {
-      Statement s = q.db().prepare(kDelete);
-      s.bind(1, c->row.id).bind(2, solid(m)).run();
-      removed += q.db().changes();
-    });
-    c->row.count -= removed;
-    if (removed > 0) q.keys().close(*c);
-  }
-  reply_int(q, "removed", removed);
-}
+void srem(Request& q) { remove_members(q, ValueType::set, "members", kDelete, "removed"); }
 
 void smembers(Request& q) {
   const Fields f = q.fields({"key"});

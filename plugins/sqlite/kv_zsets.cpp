@@ -104,23 +104,7 @@ void zincrby(Request& q) {
   q.out().real(sum);
 }
 
-void zrem(Request& q) {
-  const Fields f = q.fields({"key", "members"});
-  const Bytes key = q.key(f, "key");
-  const Items<Bytes> members = q.members(f, "members");
-  if (q.routing()) return;
-  std::int64_t removed = 0;
-  if (std::optional<Collection> c = q.keys().open_existing(key, ValueType::zset)) {
-    members.each([&](Bytes m) {
-      Statement s = q.db().prepare(kDelete);
-      s.bind(1, c->row.id).bind(2, solid(m)).run();
-      removed += q.db().changes();
-    });
-    c->row.count -= removed;
-    if (removed > 0) q.keys().close(*c);
-  }
-  reply_int(q, "removed", removed);
-}
+void zrem(Request& q) { remove_members(q, ValueType::zset, "members", kDelete, "removed"); }
 
 void zscore(Request& q) {
   const Fields f = q.fields({"key", "member"});

@@ -2,13 +2,13 @@
 //
 // Owner:   the SqliteDriver. Threads: route from any, the rest from several workers; constant after
 //          construction.
+#include "plugins/sdk/catalogue.hpp"
 #include "plugins/sdk/sql.hpp"
 #include "plugins/sqlite/errors.hpp"
 #include "plugins/sqlite/kind.hpp"
 #include "plugins/sqlite/sql_bind.hpp"
 #include "plugins/sqlite/sql_rows.hpp"
 #include "plugins/sqlite/sql_schema.hpp"
-#include "plugins/sqlite/sql_statements.hpp"
 #include "plugins/sqlite/verbs.hpp"
 
 namespace headgate::sqlite {
@@ -56,7 +56,7 @@ class SqlKind : public Kind {
   bool introspect(std::string_view verb, proto::Bytes body, Database& db, sdk::Sink& sink);
   const hg_host* host_;
   std::uint64_t part_max_;
-  Catalogue catalogue_;
+  sdk::Catalogue catalogue_;
 };
 
 void check_params(const sdk::Fields& f) {
@@ -78,11 +78,11 @@ sdk::Route SqlKind::route_run(proto::Bytes body, const hg_call& call, const sdk:
   const std::string_view name = f.str("name");
   const bool allowed = touches.touch("run", HG_TOUCH_STATEMENT, proto::bytes_of(name));
   if (!allowed) return {.lane = kReadLane};  // refused by the host; whether it exists is not told
-  const NamedStatement& s = catalogue_.find(name);
-  if (s.access == StatementAccess::write && call.access == HG_ACCESS_READ)
+  const sdk::NamedStatement& s = catalogue_.find(name);
+  if (s.access == sdk::StatementAccess::write && call.access == HG_ACCESS_READ)
     throw sdk::Error(sdk::Code::denied, sdk::Outcome::not_sent,
                      "statement `" + std::string(name) + "` needs write access");
-  return {.lane = s.access == StatementAccess::write ? kWriteLane : kReadLane,
+  return {.lane = s.access == sdk::StatementAccess::write ? kWriteLane : kReadLane,
           .digest = sdk::sql_digest(s.text)};
 }
 
@@ -154,8 +154,8 @@ void SqlKind::statement(std::string_view sql, proto::Bytes params, const hg_call
 void SqlKind::run_named(proto::Bytes body, const hg_call& call, Database& db, sdk::Sink& sink,
                         sdk::Done& done) {
   sdk::Fields f("run", body, {"name", "params"});
-  const NamedStatement& named = catalogue_.find(f.str("name"));
-  if (named.access == StatementAccess::read && writes(db.prepare(named.text, Trust::caller)))
+  const sdk::NamedStatement& named = catalogue_.find(f.str("name"));
+  if (named.access == sdk::StatementAccess::read && writes(db.prepare(named.text, Trust::caller)))
     throw sdk::Error(
         sdk::Code::denied, sdk::Outcome::rejected,
         "statement `" + std::string(f.str("name")) + "` is declared `access: read` and writes");

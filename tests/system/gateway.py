@@ -36,7 +36,7 @@ def binary(name: str) -> str:
     raise FileNotFoundError(f"{name} is not in {build()} (set HEADGATE_BUILD)")
 
 
-def until(condition, seconds: float = 20, what: str = ""):
+def until(condition, seconds: float = 30, what: str = ""):
     """Waits until condition() is true and returns its value."""
     end = time.monotonic() + seconds
     while True:

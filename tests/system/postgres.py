@@ -21,9 +21,9 @@ import socket
 import subprocess
 import sys
 import tempfile
-import time
 
 import certificates
+from gateway import until
 
 BIN = pathlib.Path(os.environ.get("HEADGATE_POSTGRES_BIN", "/usr/lib/postgresql/15/bin"))
 DATABASE = "shop"
@@ -37,15 +37,6 @@ ACCOUNTS = {
     "repl": "LOGIN REPLICATION",
 }
 SUPER = "super"
-
-
-def until(condition, seconds: float = 30, what: str = ""):
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"did not come true in {seconds} s: {what}")
-        time.sleep(0.01)
-    return value
 
 
 def free_port() -> int:

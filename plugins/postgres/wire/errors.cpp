@@ -72,18 +72,6 @@ Verdict by_table(std::string_view sqlstate) {
 
 Verdict unknown() { return of({"", C::unavailable, O::unknown, HG_RETRY_NEW_CONNECTION, true}); }
 
-Verdict at_login(std::string_view sqlstate) {
-  Verdict v = of({"", C::unavailable, O::not_sent, HG_RETRY_BACKOFF, true});
-  v.broken = true;
-  if (is_class(sqlstate, "28")) {
-    v.login_refused = true;
-    v.retry = HG_RETRY_NEVER;
-  }
-  if (sqlstate == "53300") v.too_many = true;
-  if (sqlstate == "3D000") v.retry = HG_RETRY_NEVER;
-  return v;
-}
-
 // The statement had ended well, or COMMIT was under way. An ERROR still undoes the whole; a FATAL
 // may come after the commit record was written.
 Verdict at_commit(std::string_view sqlstate, bool fatal) {
@@ -110,7 +98,6 @@ void inside_transaction(Verdict& v) {
 }  // namespace
 
 Verdict judge(std::string_view sqlstate, bool fatal, std::string_view routine, const Situation& s) {
-  if (s.where == Where::login) return at_login(sqlstate);
   if (s.where == Where::commit || (s.where == Where::completed && !s.in_transaction)) {
     Verdict v = at_commit(sqlstate, fatal);
     if (s.where == Where::commit && v.outcome == O::rolled_back) {
@@ -147,7 +134,6 @@ Verdict judge(std::string_view sqlstate, bool fatal, std::string_view routine, c
     v.primary_moved = true;
     v.retry = HG_RETRY_OTHER_ENDPOINT;
   }
-  if (sqlstate == "53300") v.too_many = true;
   if (s.in_transaction) inside_transaction(v);
   return v;
 }
@@ -156,10 +142,6 @@ Verdict judge_lost(const Situation& s) {
   Verdict v = unknown();
   v.broken = true;
   switch (s.where) {
-    case Where::login:
-      v.outcome = O::not_sent;
-      v.retry = HG_RETRY_BACKOFF;
-      return v;
     case Where::idle:
     case Where::unsent:
       v.outcome = O::not_sent;

@@ -1,8 +1,8 @@
 // errors: what a SQLSTATE means to a caller, by where it came: the retry contract's table as code.
 //
 // The same SQLSTATE means different things before and after a statement's CommandComplete, at
-// COMMIT, as a warning, at login. What the server said is never the whole truth; where we were is
-// the other half. Threads: pure functions.
+// COMMIT, as a warning. What the server said is never the whole truth; where we were is the other
+// half. Logins are libpq's (login.cpp). Threads: pure functions.
 #pragma once
 #include <cstdint>
 #include <string_view>
@@ -15,7 +15,6 @@ namespace headgate::postgres::wire {
 
 // Where the connection was when it heard the error, or lost its server.
 enum class Where : std::uint8_t {
-  login,      // before the first ReadyForQuery: nothing was asked yet
   idle,       // nothing in flight
   unsent,     // a call was taken up, no byte of it has been written
   prepare,    // Parse, Describe or Bind: execution has not begun
@@ -42,8 +41,6 @@ struct Verdict {
   bool broken = false;         // the connection must be closed
   bool prepare_again = false;  // 26000, 42P05, 0A000 cached plan: forget the statement, once more
   bool primary_moved = false;  // 25006 on a writer: drop this generation of connections
-  bool login_refused = false;  // 28xxx: read the credential again, then stop
-  bool too_many = false;       // 53300: shrink the pool's ceiling
   bool lease_failed = false;   // the interactive transaction can only be rolled back
   bool statement_timeout = false;  // 57014 that we did not ask for
 };

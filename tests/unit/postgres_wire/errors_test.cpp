@@ -29,16 +29,6 @@ Verdict statement(const char* state, bool fatal = false) {
   return judge(state, fatal, "", at(Where::statement));
 }
 
-TEST(WireErrors, Login) {
-  for (const char* state : {"57P03", "53300"})
-    expect(judge(state, true, "", at(Where::login)), C::unavailable, O::not_sent, HG_RETRY_BACKOFF,
-           true);
-  EXPECT_TRUE(judge("53300", true, "", at(Where::login)).too_many);
-  const Verdict refused = judge("28P01", true, "", at(Where::login));
-  EXPECT_TRUE(refused.login_refused && refused.broken);
-  EXPECT_EQ(refused.outcome, O::not_sent);
-}
-
 TEST(WireErrors, RolledBackAndRejectedByClass) {
   for (const char* state : {"40001", "40P01"})
     expect(statement(state), C::conflict, O::rolled_back, HG_RETRY_BACKOFF);
@@ -114,7 +104,6 @@ TEST(WireErrors, InsideATransactionNothingIsRepeated) {
 
 TEST(WireErrors, Lost) {
   const auto outcome = [](Where w, bool tx) { return judge_lost(at(w, tx)).outcome; };
-  EXPECT_EQ(outcome(Where::login, false), O::not_sent);
   EXPECT_EQ(outcome(Where::unsent, false), O::not_sent);
   EXPECT_EQ(outcome(Where::statement, false), O::unknown);
   EXPECT_EQ(outcome(Where::completed, false), O::unknown);

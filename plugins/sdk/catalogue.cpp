@@ -1,7 +1,6 @@
-// Reading the catalogue, and the digest.
-#include "plugins/sqlite/sql_statements.hpp"
+#include "plugins/sdk/catalogue.hpp"
 
-namespace headgate::sqlite {
+namespace headgate::sdk {
 namespace {
 
 std::string_view trimmed(std::string_view s) {
@@ -11,8 +10,8 @@ std::string_view trimmed(std::string_view s) {
   return s;
 }
 
-StatementAccess read_access(std::string_view name, std::string_view text) {
-  StatementAccess access = StatementAccess::by_text;
+NamedStatement read_named(std::string_view name, std::string_view text) {
+  NamedStatement out{std::string(text)};
   while (!text.empty()) {
     const std::size_t end = text.find('\n');
     std::string_view line = trimmed(text.substr(0, end));
@@ -20,39 +19,39 @@ StatementAccess read_access(std::string_view name, std::string_view text) {
     if (line.empty()) continue;
     if (!line.starts_with("--")) break;
     line = trimmed(line.substr(2));
+    if (line == "shared") out.shared = true;
     if (!line.starts_with("access:")) continue;
     const std::string_view word = trimmed(line.substr(7));
     if (word == "read")
-      access = StatementAccess::read;
+      out.access = StatementAccess::read;
     else if (word == "write")
-      access = StatementAccess::write;
+      out.access = StatementAccess::write;
     else
-      throw sdk::invalid("statement `" + std::string(name) + "`: access must be read or write");
+      throw invalid("statement `" + std::string(name) + "`: access must be read or write");
   }
-  return access;
+  return out;
 }
 
 }  // namespace
 
-Catalogue::Catalogue(proto::Bytes statements) {
+Catalogue::Catalogue(Bytes statements) {
   if (statements.empty()) return;
   proto::Cursor c(statements);
   const std::uint32_t n = c.read_map();
   for (std::uint32_t i = 0; i < n; ++i) {
     const std::string_view name = c.read_str();
     const std::string_view text = c.read_str();
-    if (!c.ok()) throw sdk::invalid("the named statements are no map of texts");
-    statements_.insert_or_assign(std::string(name),
-                                 NamedStatement{std::string(text), read_access(name, text)});
+    if (!c.ok()) throw invalid("the named statements are no map of texts");
+    statements_.insert_or_assign(std::string(name), read_named(name, text));
   }
 }
 
 const NamedStatement& Catalogue::find(std::string_view name) const {
   const auto it = statements_.find(name);
   if (it == statements_.end())
-    throw sdk::Error(sdk::Code::not_found, sdk::Outcome::not_sent,
-                     "no statement is named `" + std::string(name.substr(0, 64)) + "`");
+    throw Error(Code::not_found, Outcome::not_sent,
+                "no statement is named `" + std::string(name.substr(0, 64)) + "`");
   return it->second;
 }
 
-}  // namespace headgate::sqlite
+}  // namespace headgate::sdk
