@@ -343,6 +343,8 @@ Json parse_json(std::string_view input, std::string_view what) {
     // Once more for the sentence.
     try {
       const Json again = Json::parse(input);
+    } catch (const Json::out_of_range& e) {
+      throw Usage(std::string(what) + ": a number is out of range");
     } catch (const Json::parse_error& e) {
       const std::string text = e.what();
       throw Usage(std::string(what) + ": expected JSON: " + text.substr(text.find("] ") + 2));

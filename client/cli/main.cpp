@@ -166,7 +166,8 @@ int run(Words& w) {
   Session session(w.options, interrupt);
   try {
     const int code = w.run(session);
-    if (std::fflush(stdout) != 0) throw Usage("stdout cannot be written");
+    if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0)
+      throw Usage("stdout cannot be written");
     return code;
   } catch (const Error& e) {
     std::fflush(stdout);
@@ -256,7 +257,7 @@ int main_with(int argc, char** argv) {
   } catch (const Usage& e) {
     std::fflush(stdout);
     std::fprintf(stderr, "headgate: %s\n", e.what());
-  } catch (const ValueError& e) {
+  } catch (const std::exception& e) {  // ValueError, a file that is a directory
     std::fprintf(stderr, "headgate: %s\n", e.what());
   }
   return kUsage;

@@ -35,9 +35,12 @@ Row row_of(const object& r) {
   return out;
 }
 
+// All of it: a text may hold NUL.
+void put(std::string_view s) { std::fwrite(s.data(), 1, s.size(), stdout); }
+
 void print_row(Format format, const Row& row) {
   if (format == Format::csv) {
-    std::fputs(csv_line(row).c_str(), stdout);
+    put(csv_line(row));
     return;
   }
   std::string text;
@@ -124,8 +127,7 @@ bool print_stored(const object& body) {
   if (::isatty(1) != 0) {
     line(visible(bytes));
   } else {
-    std::fwrite(bytes.data(), 1, bytes.size(), stdout);
-    std::fputc('\n', stdout);
+    put(bytes);
   }
   return true;
 }
@@ -175,13 +177,13 @@ void RowsWriter::begin(const object& columns) {
     names.push_back(column_name(columns.via.array.ptr[i]));
   }
   if (format_ == Format::table) table_ = std::make_unique<Table>(names);
-  if (format_ == Format::csv) std::fputs(csv_line(names).c_str(), stdout);
+  if (format_ == Format::csv) put(csv_line(names));
   if (format_ == Format::json) std::printf("{\"columns\":%s,\"rows\":[", dump(Json(names)).c_str());
 }
 
 void RowsWriter::row(const object& r) {
   if (table_ != nullptr) table_->add(row_of(r));
-  if (format_ == Format::csv) std::fputs(csv_line(row_of(r)).c_str(), stdout);
+  if (format_ == Format::csv) put(csv_line(row_of(r)));
   if (format_ == Format::json) {
     std::printf("%s\n%s", count_ == 0 ? "" : ",", dump(to_json(r)).c_str());
   }

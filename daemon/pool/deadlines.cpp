@@ -130,7 +130,9 @@ void StorePools::orphan(Work& w) {
 // After its first part a stream lives by progress: of the store while there is credit, of the
 // caller while there is none.
 void StorePools::clock_stream(Work& w) {
-  const Micros limit = w.call->credit > w.parts ? settings_.stall_store : settings_.stall_caller;
+  const Micros patience =
+      sole_writer(*w.pool) ? settings_.writer_lease_idle : settings_.stall_caller;
+  const Micros limit = w.call->credit > w.parts ? settings_.stall_store : patience;
   w.answer_at = std::min(now() + limit, w.stream_end);
   loop_.arm(w.deadline_timer, w.answer_at);
 }
@@ -140,7 +142,10 @@ void StorePools::clock_upload(Work& w) {
   const bool sole = sole_writer(*w.pool);
   if (w.clocked != Clocked::upload) {
     w.clocked = Clocked::upload;
-    w.stream_end = w.call->deadline == kNever ? kNever : w.call->deadline - w.timeout;
+    // place() left the caller its timeout after the last piece, unless the lease ends before.
+    const bool capped = w.lease != nullptr && w.call->deadline >= w.lease->total_at;
+    w.stream_end =
+        w.call->deadline == kNever || capped ? w.call->deadline : w.call->deadline - w.timeout;
   }
   w.answer_at =
       std::min(now() + (sole ? settings_.writer_lease_idle : settings_.stall_caller), w.stream_end);

@@ -70,6 +70,24 @@ std::string table_form(const sockaddr_storage& s) {
   return text;
 }
 
+// The uid of the socket with these two ends in one of the kernel's tables.
+std::optional<std::uint32_t> uid_in(const char* table, const std::string& local,
+                                    const std::string& remote) {
+  const std::unique_ptr<FILE, int (*)(FILE*)> f(std::fopen(table, "re"), &std::fclose);
+  if (f == nullptr) return std::nullopt;
+  char line[512];
+  while (std::fgets(line, sizeof line, f.get()) != nullptr) {
+    char from[64];
+    char to[64];
+    unsigned uid = 0;
+    if (std::sscanf(line, " %*d: %63s %63s %*x %*s %*s %*s %u", from, to, &uid) == 3 &&
+        local == from && remote == to) {
+      return uid;
+    }
+  }
+  return std::nullopt;
+}
+
 bool loopback(const sockaddr_storage& s) {
   if (s.ss_family == AF_INET) {
     return (ntohl(reinterpret_cast<const sockaddr_in&>(s).sin_addr.s_addr) >> 24) == 127;
@@ -88,22 +106,13 @@ std::optional<std::uint32_t> loopback_uid(int fd) {
   size = sizeof mine;
   if (::getsockname(fd, reinterpret_cast<sockaddr*>(&mine), &size) != 0) return std::nullopt;
   if (!loopback(peer) || !loopback(mine)) return std::nullopt;
-  const char* table = peer.ss_family == AF_INET ? "/proc/self/net/tcp" : "/proc/self/net/tcp6";
-  const std::unique_ptr<FILE, int (*)(FILE*)> f(std::fopen(table, "re"), &std::fclose);
-  if (f == nullptr) return std::nullopt;
   const std::string local = table_form(peer);  // the peer's end is local to the peer
   const std::string remote = table_form(mine);
-  char line[512];
-  while (std::fgets(line, sizeof line, f.get()) != nullptr) {
-    char from[64];
-    char to[64];
-    unsigned uid = 0;
-    if (std::sscanf(line, " %*d: %63s %63s %*x %*s %*s %*s %u", from, to, &uid) == 3 &&
-        local == from && remote == to) {
-      return uid;
-    }
-  }
-  return std::nullopt;
+  if (peer.ss_family == AF_INET6) return uid_in("/proc/self/net/tcp6", local, remote);
+  if (const auto uid = uid_in("/proc/self/net/tcp", local, remote)) return uid;
+  // A socket of both families stands in the other table, under mapped addresses.
+  const std::string mapped = "0000000000000000FFFF0000";
+  return uid_in("/proc/self/net/tcp6", mapped + local, mapped + remote);
 }
 
 }  // namespace headgate

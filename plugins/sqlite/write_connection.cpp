@@ -335,7 +335,9 @@ void WriteConnection::execute(Member& m, bool leased) {
   try {
     execute_call(driver_, call, db_, sink, m.done, leased);
   } catch (const PartialFailure& e) {
-    throw sdk::Error(e);  // under a key a call is done as a whole or not at all
+    sdk::Error whole = e;  // under a key a call is done as a whole or not at all
+    whole.outcome = sdk::Outcome::rolled_back;
+    throw whole;
   }
   sink.commit();
   record(db_, call, now + driver_.options().keep_keys_ms, recorder.reply(), m.done);
