@@ -311,7 +311,7 @@ def test_keys(cli):
     assert cli.out("kv", "kv", "hgetall", "h") == "f\t1\ng\t2\n"
     cli.out("kv", "kv", "set", "Ynl0ZXM=", "AP8K", "--base64")
     assert cli.run("kv", "kv", "get", "Ynl0ZXM=", "--base64", binary_output=True)[0] == (
-        b"\x00\xff\n\n")
+        b"\x00\xff\n")
     cli.out("kv", "kv", "rpush", "l", "a", "b", "--json")
     assert cli.out("kv", "kv", "lrange", "l", "0", "-1") == "a\nb\n"
     assert "n" in cli.out("kv", "kv", "scan", "--glob", "*").splitlines()
