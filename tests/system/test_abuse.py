@@ -234,3 +234,17 @@ def test_storms_of_connections_leave_nothing(gw):
             s.close()
     until(lambda: len(c.show("peers")) == 1)
     until(lambda: len(os.listdir(f"/proc/{gw.process.pid}/fd")) <= fds + 2)
+
+
+def test_an_upload_inside_a_transaction(gw):
+    c = gw.client()
+    c.sql("create table if not exists uploaded (a integer)")
+    tx = c.request("sql", "begin")
+    c.receive()
+    for timeout in ({}, {"timeout_ms": 20_000}):  # as long as the transaction, and longer
+        id = c.request("sql", "copy_in", {"table": "uploaded"}, tx=tx, **timeout)
+        c.receive()
+        c.send([1, DATA, id, 1, True, [[1]]])
+        assert c.receive()[3] == OK
+    assert c.call("sql", "commit", {}, tx=tx)[3] == OK
+    assert c.rows("select count(*) from uploaded") == [[2]]

@@ -300,6 +300,20 @@ def test_documents(cli):
     assert len(out.splitlines()) == 1
 
 
+def test_csv_holds_what_follows_a_nul(cli):
+    text = "select 1 a, 'one' b union all select 2, 'x' || char(0) || 'y' union all select 3, 'z'"
+    assert cli.out("sql", "sql", text, "--csv") == "a,b\n1,one\n2,x\0y\n3,z\n".replace("\n", "\r\n")
+
+
+def test_what_cannot_be_read_or_written_is_an_error(cli):
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run([binary("headgate"), "sql", "sql", "select 1"], stdout=full,
+                              stderr=subprocess.PIPE, env=cli.environment(), timeout=60)
+    assert done.returncode == 2 and b"stdout cannot be written" in done.stderr
+    for words in (["--file", "/tmp"], ["--import", "/tmp", "--into", "t"], ["select ?", "-p", "[1e400]"]):
+        assert cli.run("sql", "sql", *words, code=2)[1].startswith("headgate: ")
+
+
 def test_keys(cli):
     cli.out("kv", "kv", "set", "a", "-5", "--ttl_ms", "60000")
     assert cli.out("kv", "kv", "get", "a") == "-5"  # its bytes, exactly
