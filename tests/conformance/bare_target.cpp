@@ -370,8 +370,9 @@ BareTarget::BareTarget(const BareOptions& o) : options_(o) {
   describe_["lanes"] = all.at("lanes");
   describe_["options"] = all.value("options", Json::object());
   for (const Json& l : all.at("lanes"))
-    lanes_.push_back({l.at("name"), l.at("model") == "event", l.at("lease"), l.at("read_only"),
-                      l.at("connections_max"), l.at("max_inflight"), l.at("max_batch")});
+    lanes_.push_back({l.at("name"), l.at("model") == "event", l.value("lease", false),
+                      l.value("read_only", false), l.value("connections_max", 1u),
+                      l.value("max_inflight", 1u), l.value("max_batch", 1u)});
 
   // What describe declares as an option's default is given when the profile does not.
   Json options = o.options.is_object() ? o.options : Json::object();
