@@ -29,7 +29,9 @@ constexpr std::array kDaemon = {
     Setting<D>{"server_key", &D::server_key, Unit::secret, 0, 0, kRestart,
                "where the gateway's secret CURVE key is (made by `headgate keygen`)"},
     Setting<D>{"allow_plain_tcp_on_loopback", &D::allow_plain_tcp_on_loopback, Unit::flag, 0, 0,
-               kRestart, "listen_tcp without CURVE, on a loopback address only: callers are the Unix users that the kernel names"},
+               kRestart,
+               "listen_tcp without CURVE, on a loopback address only: callers are the Unix users "
+               "that the kernel names"},
     Setting<D>{"allow_env_secrets", &D::allow_env_secrets, Unit::flag, 0, 0, kReload,
                "secrets may come from the environment, which other programs can often read"},
     Setting<D>{"plugin_dir", &D::plugin_dir, Unit::path, 0, 0, kRestart, "where NAME.so is found"},
