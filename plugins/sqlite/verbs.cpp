@@ -1,6 +1,8 @@
 // ping, explain and batch; the rest is the kind's.
 #include "plugins/sqlite/verbs.hpp"
 
+#include <utility>
+
 #include "plugins/sdk/recorder.hpp"
 #include "plugins/sqlite/errors.hpp"
 #include "plugins/sqlite/sql_rows.hpp"
@@ -115,7 +117,7 @@ void execute_batch(SqliteDriver& driver, const hg_call& call, Database& db, sdk:
     write_item(w, r, recorder.reply());
     need_room(w, sink);
   }
-  if (!failed) {
+  if (!failed) {  // only then rows_affected is given
     if (writes && atomic) db.exec("RELEASE headgate_batch");
     done.rows_affected = rows;
     return;
@@ -133,7 +135,8 @@ void execute_batch(SqliteDriver& driver, const hg_call& call, Database& db, sdk:
     other.error.emplace(sdk::Code::transaction_aborted,
                         i < failed_at ? sdk::Outcome::rolled_back : sdk::Outcome::rejected,
                         because);
-    if (i == failed_at) failed->partial = false;
+    if (i == failed_at && std::exchange(failed->partial, false))
+      failed->error->outcome = sdk::Outcome::rolled_back;  // what it had kept went with the batch
     write_item(again, i == failed_at ? *failed : other, {});
   }
   need_room(again, sink);

@@ -340,7 +340,9 @@ void WriteConnection::execute(Member& m, bool leased) {
     throw whole;
   }
   sink.commit();
-  record(db_, call, now + driver_.options().keep_keys_ms, recorder.reply(), m.done);
+  const bool undone = sdk::text(call.verb) == "batch" && !m.done.rows_affected;
+  if (!undone)  // what failed leaves no record: it may be tried again
+    record(db_, call, now + driver_.options().keep_keys_ms, recorder.reply(), m.done);
   proto::Writer w(&m.sink);
   w.raw(recorder.reply());
   if (!w.ok())

@@ -225,3 +225,19 @@ def test_grants_are_default_deny(start):
     assert verdict["allowed"] and f"{gw.file}:" in verdict["why"]
     verdict = c.ok("headgate", "can", {"service": "app", "store": "kv", "verb": "get"})
     assert not verdict["allowed"] and "no grant" in verdict["why"]
+
+
+def test_an_atomic_batch_that_failed_under_a_key_is_tried_again(gw):
+    c = gw.client()
+    c.sql("create table if not exists batched (a integer primary key)")
+    c.sql("delete from batched")
+    c.sql("insert into batched values (1)")
+    body = {"items": [["execute", {"sql": "insert into batched values (2)"}],
+                      ["execute", {"sql": "insert into batched values (1)"}]]}
+    first = c.call("sql", "batch", body, key="failed-batch")
+    assert [item[0] for item in first[5]] == [15, 6], first
+    c.sql("delete from batched")
+    again = c.call("sql", "batch", body, key="failed-batch")
+    assert [item[0] for item in again[5]] == [OK, OK] and "replayed" not in again[4], again
+    once = c.call("sql", "batch", body, key="failed-batch")
+    assert once[4]["replayed"] and c.rows("select count(*) from batched") == [[2]]
