@@ -127,8 +127,33 @@ std::string first_word(std::string_view s) {
   return {};
 }
 
+namespace {
+
+// Some word of it may write; a column of that name makes it one call of `execute` too many, no
+// more.
+bool may_write(std::string_view s) {
+  for (std::size_t i = 0; i < s.size();) {
+    if (const std::size_t end = skip_opaque(s, i); end != i) {
+      i = end;
+    } else if (word_character(s[i])) {
+      std::size_t end = i;
+      while (end < s.size() && word_character(s[end])) ++end;
+      const std::string w = upper(s.substr(i, end - i));
+      if (w == "INSERT" || w == "UPDATE" || w == "DELETE" || w == "REPLACE" || w == "MERGE")
+        return true;
+      i = end;
+    } else {
+      ++i;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
 bool is_query(std::string_view sql) {
   const std::string w = first_word(sql);
+  if (w == "WITH") return !may_write(sql);
   return w == "SELECT" || w == "VALUES" || w == "EXPLAIN" || w == "TABLE" || w == "SHOW";
 }
 

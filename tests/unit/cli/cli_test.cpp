@@ -214,6 +214,8 @@ TEST(Statements, Kinds) {
   EXPECT_TRUE(is_query("VALUES (1)"));
   EXPECT_FALSE(is_query("insert into t values (1)"));
   EXPECT_FALSE(is_query("with x as (select 1) insert into t select * from x"));
+  EXPECT_TRUE(is_query("with x as (select 'insert' -- delete\n) select * from x"));
+  EXPECT_FALSE(is_query("WITH x AS (DELETE FROM t RETURNING a) SELECT * FROM x"));
   EXPECT_FALSE(is_query(""));
   EXPECT_EQ(first_word("/* a */ Commit;"), "COMMIT");
 }
