@@ -91,7 +91,8 @@ void StorePools::stop_running(Work& w, Code why, std::string_view message) {
     settle(c);
     mark(*c.pool);
   } else if (w.state == WorkState::running) {
-    outcome = Outcome::unknown;
+    // The store itself holds these to reading: whatever becomes of it, nothing is applied.
+    outcome = w.pool->reads ? Outcome::rolled_back : Outcome::unknown;
     orphan(w);
   }
   const bool again = outcome != Outcome::unknown || w.pool->reads || w.call->idempotent ||
