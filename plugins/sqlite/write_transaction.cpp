@@ -62,7 +62,9 @@ void WriteConnection::in_transaction(Member& m) {
         m.error = current_error();
       }
       db_.end_op();
-      kept = db_.in_transaction() && undo_call(m);
+      // One that ran out of time, or was given up, ends the transaction, as PROTOCOL.md has it:
+      // the caller may not know how far it came.
+      kept = db_.in_transaction() && db_.stopped() == Database::Stop::none && undo_call(m);
     } catch (const sdk::Error& e) {
       m.error = e;
     }

@@ -6,7 +6,7 @@ import time
 
 import msgpack
 import pytest
-from gateway import (APPLIED, CANCEL, CREDIT, DATA, DENIED, HELLO, INVALID, NOT_FOUND, NOT_SENT, OK,
+from gateway import (APPLIED, CANCEL, CREDIT, DATA, DEADLINE, DENIED, HELLO, INVALID, NOT_FOUND, NOT_SENT, OK,
                      OVERLOADED, PING, PONG, QUEUE_TIMEOUT, REPLY, REQUEST, TOO_LARGE,
                      UNAUTHENTICATED, UNSUPPORTED, WELCOME, until)
 
@@ -241,3 +241,15 @@ def test_an_atomic_batch_that_failed_under_a_key_is_tried_again(gw):
     assert [item[0] for item in again[5]] == [OK, OK] and "replayed" not in again[4], again
     once = c.call("sql", "batch", body, key="failed-batch")
     assert once[4]["replayed"] and c.rows("select count(*) from batched") == [[2]]
+
+
+def test_a_read_past_its_deadline_ends_its_transaction(gw):
+    c = gw.client()
+    c.sql("create table if not exists late (a integer)")
+    tx = c.request("sql", "begin")
+    c.receive()
+    assert c.call("sql", "execute", {"sql": "insert into late values (1)"}, tx=tx)[3] == OK
+    slow = "with recursive n(i) as (select 1 union all select i + 1 from n) select count(*) from n"
+    assert c.call("sql", "query", {"sql": slow}, tx=tx, timeout_ms=200)[3] == DEADLINE
+    assert c.call("sql", "commit", {}, tx=tx)[3] != OK
+    assert c.rows("select count(*) from late") == [[0]]
