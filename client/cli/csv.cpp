@@ -55,7 +55,8 @@ bool CsvReader::next(std::vector<CsvField>& record) {
     any = true;
     if (c == '\r' && in_.rdbuf()->sgetc() == '\n') continue;
     if (c == '\n') {
-      if (record.empty() && field.text.empty() && !field.quoted) {  // a blank line
+      const bool blank = record.empty() && field.text.empty() && !field.quoted;
+      if (blank && !blank_is_record_) {
         any = false;
         record_line_ = line_;
         continue;

@@ -21,6 +21,8 @@ class CsvReader {
       : in_(in), name_(std::move(name)), delimiter_(delimiter) {}
   // The next record; false at the end. Throws Usage that names file and line.
   bool next(std::vector<CsvField>& record);
+  // Whether a blank line is a record of one empty field, or nothing (the default).
+  void blank_is_record(bool yes) { blank_is_record_ = yes; }
   [[nodiscard]] std::uint64_t bytes() const { return bytes_; }
   [[nodiscard]] std::uint64_t line() const { return record_line_; }  // where the record begins
 
@@ -36,6 +38,7 @@ class CsvReader {
   std::uint64_t line_ = 1;
   std::uint64_t record_line_ = 1;
   std::size_t size_ = 0;
+  bool blank_is_record_ = false;
 };
 
 }  // namespace headgate::cli

@@ -186,7 +186,13 @@ int run_import(Session& s, const SqlArgs& a) {
       for (const CsvField& f : record) columns.push_back(f.text);
     }
   }
+  for (std::size_t i = 0; i < columns.size(); ++i) {
+    if (std::find(columns.begin(), columns.begin() + static_cast<std::ptrdiff_t>(i), columns[i]) !=
+        columns.begin() + static_cast<std::ptrdiff_t>(i))
+      throw Usage(a.import + ": column " + columns[i] + " is named twice");
+  }
   const std::vector<ColumnKind> kinds = kinds_of(s, a, columns);
+  csv.blank_is_record(kinds.size() == 1);  // its only cell is NULL, as an export writes it
   Doc target("table", a.into);
   if (!columns.empty()) target.add("columns", columns);
 

@@ -305,6 +305,17 @@ def test_csv_holds_what_follows_a_nul(cli):
     assert cli.out("sql", "sql", text, "--csv") == "a,b\n1,one\n2,x\0y\n3,z\n".replace("\n", "\r\n")
 
 
+def test_one_column_comes_back_with_its_nulls(cli):
+    cli.out("sql", "sql", "create table one (a text)")
+    cli.out("sql", "sql", "insert into one values ('x'), (null), (''), ('y')")
+    text = cli.out("sql", "sql", "select a from one order by rowid", "--csv")
+    cli.out("sql", "sql", "create table again (a text)")
+    cli.run("sql", "sql", "--import", "-", "--into", "again", stdin=text)
+    assert cli.out("sql", "sql", "select a from again order by rowid", "--csv") == text
+    assert "named twice" in cli.run("sql", "sql", "--import", "-", "--into", "one", code=2,
+                                    stdin="a,a\n1,2\n")[1]
+
+
 def test_what_cannot_be_read_or_written_is_an_error(cli):
     with open("/dev/full", "wb") as full:
         done = subprocess.run([binary("headgate"), "sql", "sql", "select 1"], stdout=full,
