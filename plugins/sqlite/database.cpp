@@ -123,6 +123,20 @@ Database::~Database() {
   sqlite3_close_v2(db_);
 }
 
+bool Database::has_moved() const {
+  int moved = 0;
+  sqlite3_file_control(db_, "main", SQLITE_FCNTL_HAS_MOVED, &moved);
+  return moved != 0;
+}
+
+sdk::Error Database::moved_error(sdk::Outcome outcome) const {
+  sdk::Error e(sdk::Code::unavailable, outcome,
+               std::string("the database file was removed or replaced: ") +
+                   sqlite3_db_filename(db_, "main"));
+  e.retry = HG_RETRY_NEW_CONNECTION;
+  return e;
+}
+
 void Database::open(const std::string& path, const Options&) {
   int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
   if (mode_ == Mode::write) {

@@ -83,6 +83,10 @@ class Database {
   [[nodiscard]] std::int64_t changes() const { return sqlite3_changes64(db_); }
   [[nodiscard]] std::int64_t last_id() const { return sqlite3_last_insert_rowid(db_); }
   [[nodiscard]] bool in_transaction() const { return sqlite3_get_autocommit(db_) == 0; }
+  // Whether the file was removed or another one put in its place: what is written is lost.
+  [[nodiscard]] bool has_moved() const;
+  // What to say of it; the next connection opens what is there now.
+  [[nodiscard]] sdk::Error moved_error(sdk::Outcome outcome) const;
   void interrupt() { sqlite3_interrupt(db_); }  // any thread; hits whatever runs
 
   // Between these two, statements run for `op`: cancel(op) and the time limit (host clock, 0: none)

@@ -16,6 +16,7 @@ void ReadConnection::submit(const hg_call* const* calls, std::uint32_t n) {
 }
 
 void ReadConnection::begin() {
+  if (db_.has_moved()) throw db_.moved_error(sdk::Outcome::not_sent);
   driver_.pass_gate();
   db_.exec("BEGIN");
 }
@@ -57,7 +58,8 @@ void ReadConnection::serve(const hg_call& call) {
                            (call.flags & HG_CALL_READ_ONLY) == 0;
     if (error->sqlstate == "25006" && may_write) error->retry = HG_RETRY_REROUTE;
     const int rc = error->vendor_code & 0xff;
-    if (rc == SQLITE_IOERR || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB || rc == SQLITE_CANTOPEN)
+    if (db_.has_moved() || rc == SQLITE_IOERR || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB ||
+        rc == SQLITE_CANTOPEN)
       done.connection = HG_CONN_BROKEN;
     if (leased_ && !db_.in_transaction()) set_leased(false);
   }

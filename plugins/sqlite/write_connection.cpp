@@ -115,6 +115,11 @@ std::optional<sdk::Error> WriteConnection::begin(hg_op op, std::uint64_t until) 
 }
 
 std::optional<sdk::Error> WriteConnection::commit() {
+  if (db_.has_moved()) {  // or it would be acknowledged, and gone
+    rollback();
+    broken_ = true;
+    return db_.moved_error(sdk::Outcome::rolled_back);
+  }
   committing_ = true;
   std::optional<sdk::Error> failed;
   try {

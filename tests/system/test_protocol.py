@@ -8,7 +8,7 @@ import msgpack
 import pytest
 from gateway import (APPLIED, CANCEL, CREDIT, DATA, DEADLINE, DENIED, HELLO, INVALID, NOT_FOUND, NOT_SENT, OK,
                      OVERLOADED, PING, PONG, QUEUE_TIMEOUT, REPLY, REQUEST, TOO_LARGE,
-                     UNAUTHENTICATED, UNSUPPORTED, WELCOME, until)
+                     UNAUTHENTICATED, UNAVAILABLE, UNSUPPORTED, WELCOME, until)
 
 
 def test_hello_and_ping(gw):
@@ -253,3 +253,23 @@ def test_a_read_past_its_deadline_ends_its_transaction(gw):
     assert c.call("sql", "query", {"sql": slow}, tx=tx, timeout_ms=200)[3] == DEADLINE
     assert c.call("sql", "commit", {}, tx=tx)[3] != OK
     assert c.rows("select count(*) from late") == [[0]]
+
+
+def test_nothing_is_acknowledged_into_a_file_that_was_removed(start):
+    gw = start()
+    c = gw.client()
+    c.sql("create table t (a integer)")
+    c.sql("insert into t values (1)")
+    assert c.rows("select count(*) from t") == [[1]]
+    tx = c.request("sql", "begin")
+    c.receive()
+    assert c.call("sql", "execute", {"sql": "insert into t values (2)"}, tx=tx)[3] == OK
+    (gw.folder / "sql.db").unlink()
+    assert c.call("sql", "commit", {}, tx=tx)[3] == UNAVAILABLE
+    for suffix in ("-wal", "-shm"):
+        (gw.folder / f"sql.db{suffix}").unlink(missing_ok=True)
+    reply = c.call("sql", "execute", {"sql": "insert into t values (3)"})
+    assert reply[3] != OK, "there is a new file, without the table"
+    c.sql("create table t (a integer)")
+    c.sql("insert into t values (4)")
+    assert c.rows("select a from t") == [[4]], "readers and the writer have the same file"
