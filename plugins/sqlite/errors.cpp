@@ -32,7 +32,7 @@ constexpr Meaning kMeanings[] = {
     {SQLITE_READONLY, C::denied, "25006", HG_RETRY_NEVER, false},
     {SQLITE_PERM, C::denied, "42501", HG_RETRY_NEVER, false},
     {SQLITE_AUTH, C::denied, "42501", HG_RETRY_NEVER, false},
-    {SQLITE_FULL, C::store_error, "53100", HG_RETRY_NEVER, true},
+    {SQLITE_FULL, C::store_error, "53100", HG_RETRY_NEVER, false},  // reads and deletes go on
     {SQLITE_NOMEM, C::store_error, "53200", HG_RETRY_NEVER, true},
     {SQLITE_IOERR_NOMEM, C::store_error, "53200", HG_RETRY_NEVER, true},
     {SQLITE_IOERR, C::store_error, "58030", HG_RETRY_NEVER, true},

@@ -7,6 +7,7 @@ import sys
 import pathlib
 import time
 
+import pytest
 from gateway import (CREDIT, DATA, EXPIRED, NOT_SENT, OK, PART, PING, PONG, QUEUE_TIMEOUT, REPLY,
                      ROLLED_BACK, UNKNOWN, until)
 
@@ -248,3 +249,38 @@ def test_an_upload_inside_a_transaction(gw):
         assert c.receive()[3] == OK
     assert c.call("sql", "commit", {}, tx=tx)[3] == OK
     assert c.rows("select count(*) from uploaded") == [[2]]
+
+
+def test_a_full_disk_stops_writes_alone(start, tmp_path):
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", tmp_path],
+                      stderr=subprocess.DEVNULL).returncode != 0:
+        pytest.skip("needs root, for a disk of 2 MB")
+    gw = None
+    try:
+        gw = start(stores=f"""
+[stores.small]
+plugin = "sqlite"
+kind = "sql"
+options = {{ path = "{tmp_path}/small.db" }}
+""", grants="""
+[[grants]]
+service = "app"
+store = "small"
+access = "admin"
+""")
+        c = gw.client()
+        c.ok("small", "execute", {"sql": "create table t (a integer primary key, b text)"})
+        insert = {"sql": "insert into t (b) values (hex(zeroblob(20000)))"}
+        stored = 0
+        while (reply := c.call("small", "execute", insert))[3] == OK:
+            stored += 1
+            assert stored < 1000
+        assert reply[4]["outcome"] != 3, reply
+        for _ in range(100):
+            assert c.call("small", "execute", insert)[3] != OK
+            rows = c.call("small", "query", {"sql": "select count(*) from t"})
+            assert rows[3] == OK and rows[5]["rows"] == [[stored]], rows
+    finally:
+        if gw is not None:
+            gw.stop()
+        subprocess.run(["umount", "-l", tmp_path], check=True)
