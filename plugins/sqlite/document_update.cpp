@@ -19,13 +19,13 @@ struct Name {
   Op op;
 };
 constexpr Name kNames[] = {
-    {"$set", Op::set},           {"$setOnInsert", Op::set_on_insert},
-    {"$unset", Op::unset},       {"$inc", Op::inc},
-    {"$mul", Op::mul},           {"$min", Op::min},
-    {"$max", Op::max},           {"$rename", Op::rename},
-    {"$push", Op::push},         {"$addToSet", Op::add_to_set},
-    {"$pull", Op::pull},         {"$pullAll", Op::pull_all},
-    {"$pop", Op::pop},           {"$currentDate", Op::current_date},
+    {"$set", Op::set},     {"$setOnInsert", Op::set_on_insert},
+    {"$unset", Op::unset}, {"$inc", Op::inc},
+    {"$mul", Op::mul},     {"$min", Op::min},
+    {"$max", Op::max},     {"$rename", Op::rename},
+    {"$push", Op::push},   {"$addToSet", Op::add_to_set},
+    {"$pull", Op::pull},   {"$pullAll", Op::pull_all},
+    {"$pop", Op::pop},     {"$currentDate", Op::current_date},
 };
 
 // Parts in the order in which MongoDB makes new fields: numbers by value, then names by bytes.
@@ -163,7 +163,8 @@ void Update::add(const std::string& op, const Field& field) {
   s.path = update_path(field.name);
   s.operand = field.value;
   switch (s.op) {
-    case Op::inc: case Op::mul:
+    case Op::inc:
+    case Op::mul:
       if (!s.operand.is_number()) throw bad(op + " takes numbers");
       break;
     case Op::rename:
@@ -171,9 +172,15 @@ void Update::add(const std::string& op, const Field& field) {
       s.target = update_path(s.operand.text());
       if (s.path.overlaps(s.target)) throw bad("$rename: the names may not hold one another");
       break;
-    case Op::push: detail::compile_push(s, field.value); break;
-    case Op::add_to_set: detail::compile_add_to_set(s, field.value); break;
-    case Op::pull: s.filter = std::make_shared<const ElementFilter>(s.operand); break;
+    case Op::push:
+      detail::compile_push(s, field.value);
+      break;
+    case Op::add_to_set:
+      detail::compile_add_to_set(s, field.value);
+      break;
+    case Op::pull:
+      s.filter = std::make_shared<const ElementFilter>(s.operand);
+      break;
     case Op::pull_all:
       if (!s.operand.is(Tag::array)) throw bad("$pullAll takes a list");
       break;
@@ -181,8 +188,11 @@ void Update::add(const std::string& op, const Field& field) {
       if (!s.operand.is_number() || std::abs(s.operand.to_double()) != 1)
         throw bad("$pop takes 1 or -1");
       break;
-    case Op::current_date: check_current_date(s.operand); break;
-    default: break;
+    case Op::current_date:
+      check_current_date(s.operand);
+      break;
+    default:
+      break;
   }
   if (steps_.size() >= kUpdateStepsMax) throw bad("an update touches at most 2000 fields");
   steps_.push_back(std::move(s));
@@ -214,16 +224,31 @@ void Update::apply(Value& document, const Context& context) const {
   for (const Step* s : order) {
     const Parts parts = resolved(s->path, context);
     switch (s->op) {
-      case Op::set: make_at(document, parts) = s->operand; break;
+      case Op::set:
+        make_at(document, parts) = s->operand;
+        break;
       case Op::set_on_insert:
         if (context.inserting) make_at(document, parts) = s->operand;
         break;
-      case Op::unset: remove_at(document, parts); break;
-      case Op::inc: case Op::mul: apply_number(*s, document, parts); break;
-      case Op::min: case Op::max: apply_extreme(*s, document, parts); break;
-      case Op::rename: apply_rename(document, parts, resolved(s->target, context)); break;
-      case Op::current_date: make_at(document, parts) = now(s->operand, context.now_ms); break;
-      default: apply_array(*s, document, parts);
+      case Op::unset:
+        remove_at(document, parts);
+        break;
+      case Op::inc:
+      case Op::mul:
+        apply_number(*s, document, parts);
+        break;
+      case Op::min:
+      case Op::max:
+        apply_extreme(*s, document, parts);
+        break;
+      case Op::rename:
+        apply_rename(document, parts, resolved(s->target, context));
+        break;
+      case Op::current_date:
+        make_at(document, parts) = now(s->operand, context.now_ms);
+        break;
+      default:
+        apply_array(*s, document, parts);
     }
   }
   const Value* new_id = document.find("_id");
@@ -237,6 +262,11 @@ void add_equalities(const Value& filter, Value& base, std::map<std::string, bool
   const auto set = [&](const std::string& name, const Value& v) {
     if (!seen.emplace(name, true).second)
       throw bad("the upsert's filter gives the field " + quoted(name) + " twice");
+    for (const auto& [other, is_there] : seen) {
+      const bool within = other.starts_with(name + ".") || name.starts_with(other + ".");
+      if (within)
+        throw bad("the upsert's filter gives both " + quoted(other) + " and " + quoted(name));
+    }
     const Path path(name);
     Parts parts;
     for (std::size_t i = 0; i < path.size(); ++i) parts.push_back(path[i]);

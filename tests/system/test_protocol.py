@@ -273,3 +273,11 @@ def test_nothing_is_acknowledged_into_a_file_that_was_removed(start):
     c.sql("create table t (a integer)")
     c.sql("insert into t values (4)")
     assert c.rows("select a from t") == [[4]], "readers and the writer have the same file"
+
+
+def test_analyze_and_reindex_of_everything(gw):
+    c = gw.client()
+    c.sql("create table if not exists analyzed (a integer primary key, b text unique)")
+    for text in ("analyze", "reindex", "analyze analyzed", "insert into analyzed values (1, 'x')"):
+        c.sql(text)
+    assert c.call("sql", "execute", {"sql": "delete from headgate_idempotency"})[3] == DENIED

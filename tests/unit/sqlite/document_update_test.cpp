@@ -172,6 +172,10 @@ TEST(Updates, AnUpsertBeginsWithTheFiltersEqualities) {
                     " '$and': [{'h': 1}], '$or': [{'i': 1}], 'r': {'$regex': 'x', '$re': 1}}")),
       V("{'a': 1, 'b': {'c': 2}, 'e': 5, 'f': 7, 'h': 1, 'i': 1}")));
   EXPECT_THROW(upsert_base(V("{'a': 1, '$and': [{'a': 2}]}")), sdk::Error);
+  EXPECT_THROW(upsert_base(V("{'a.b': 1, 'a': {'c': 1}}")), sdk::Error);
+  EXPECT_THROW(upsert_base(V("{'a': {'c': 1}, 'a.b': 1}")), sdk::Error);
+  EXPECT_TRUE(identical(upsert_base(V("{'a.b': 1, 'a.c': 2, 'ab': 3}")),
+                        V("{'a': {'b': 1, 'c': 2}, 'ab': 3}")));
   Value v = V("{'a': 1, '_id': 5}");
   place_id(v);
   EXPECT_TRUE(identical(v, V("{'_id': 5, 'a': 1}")));
