@@ -257,7 +257,9 @@ def test_the_server_restarts(start, own_pg):
     with headgate.connect(gw.url, timeout=20) as client:
         db = client.sql("pg")
         listeners = [db.listen("r") for _ in range(2)]
-        db.notify("r", "before")
+        with db.listen("r") as first:  # on the same connection to the server
+            db.notify("r", "before")
+            assert first.get(timeout=20).payload == "before"
         pg.restart()
         for listener in listeners:
             assert listener.get(timeout=20).payload == "before"  # what came counts
