@@ -218,12 +218,13 @@ void LaneLink::check_time() {
   if (next != kNever) host().loop().arm(clock_, next);
 }
 
-void LaneLink::abandon(Operation& operation) {
+bool LaneLink::abandon(Operation& operation) {
   Slot& s = static_cast<Slot&>(operation);
-  if (s.finished || s.link != this) return;
+  if (s.finished || s.link != this) return false;
   stop_sinks(s);
   if (s.streams && !s.in_inbox.exchange(true)) host().inbox().push(s);
   moved(s);
+  return s.phase() == Phase::queued;  // whoever begins it from now on finds it stopped
 }
 
 void LaneLink::credit(Operation& operation, std::uint64_t sequence) {
@@ -253,7 +254,7 @@ void LaneLink::upload(Operation& operation, std::vector<std::uint8_t> piece, boo
 }
 
 void stop_sinks(Slot& s) {
-  s.stopped.store(true, std::memory_order_relaxed);
+  s.stopped.store(true, std::memory_order_seq_cst);
   if (!s.streams && !s.uploads) return;
   std::lock_guard lock(s.stream->mutex);
   s.stream->stopped = true;

@@ -42,7 +42,7 @@ class LaneLink : public Link {
   ~LaneLink() override;
 
   void cancel(Operation& operation) final;
-  void abandon(Operation& operation) final;
+  bool abandon(Operation& operation) final;
   void credit(Operation& operation, std::uint64_t sequence) final;
   void upload(Operation& operation, std::vector<std::uint8_t> piece, bool last) final;
 

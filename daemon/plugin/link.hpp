@@ -57,8 +57,9 @@ class Link {
   virtual void cancel(Operation& operation) = 0;
   virtual void reset(Operation& operation) = 0;
   virtual void ping(Operation& operation) = 0;
-  // The caller gave up: parts are no longer wanted, waiting sinks and takes answer stop.
-  virtual void abandon(Operation& operation) = 0;
+  // The caller gave up: parts are no longer wanted, waiting sinks and takes answer stop. True: the
+  // plugin has not seen the operation and never will; it completes as not_sent, in its turn.
+  virtual bool abandon(Operation& operation) = 0;
   // The caller takes parts up to this sequence number.
   virtual void credit(Operation& operation, std::uint64_t sequence) = 0;
   // One piece of an upload (sequence checked by dispatch); `last` ends it.

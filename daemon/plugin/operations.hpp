@@ -56,8 +56,11 @@ struct Slot final : Operation, Hook<OpenTag>, Inbox::Node {
   // generation << 2 | phase
   std::atomic<std::uint64_t> state{0};
   std::atomic<bool> in_inbox{false};
-  std::atomic<bool> ready{false};    // done and reply are final
-  std::atomic<bool> stopped{false};  // nobody waits any more: sinks answer stop
+  std::atomic<bool> ready{false};  // done and reply are final
+  // Nobody waits any more: sinks answer stop. Set before the phase is looked at, and looked at
+  // after the phase was moved to running: either the one who abandons sees that it runs, or the
+  // worker sees that it is stopped.
+  std::atomic<bool> stopped{false};
 
   LaneLink* link = nullptr;  // from submit until finished; the loop's
   bool finished = false;     // LinkEvents::completed was called; the loop's
@@ -82,7 +85,7 @@ struct Slot final : Operation, Hook<OpenTag>, Inbox::Node {
   Slot* next_free = nullptr;
 
   [[nodiscard]] Phase phase() const {
-    return static_cast<Phase>(state.load(std::memory_order_acquire) & 3);
+    return static_cast<Phase>(state.load(std::memory_order_seq_cst) & 3);
   }
   [[nodiscard]] bool is(hg_op op, Phase p) const {
     return state.load(std::memory_order_acquire) ==
@@ -93,7 +96,7 @@ struct Slot final : Operation, Hook<OpenTag>, Inbox::Node {
     const std::uint64_t generation = op >> 24;
     std::uint64_t expected = generation << 2 | static_cast<std::uint64_t>(from);
     return state.compare_exchange_strong(expected, generation << 2 | static_cast<std::uint64_t>(to),
-                                         std::memory_order_acq_rel);
+                                         std::memory_order_seq_cst);
   }
 };
 

@@ -211,13 +211,14 @@ bool Worker::begin(Slot& s) {
                             Retry::new_connection));
     return false;
   }
-  if (s.stopped.load(std::memory_order_relaxed)) {
-    host.complete_for(s, op, Phase::queued,
+  if (!s.move(op, Phase::queued, Phase::running)) return false;
+  if (s.stopped.load(std::memory_order_seq_cst)) {
+    host.complete_for(s, op, Phase::running,
                       ended(Code::cancelled, Outcome::not_sent, "given up before it began",
                             ConnState::clean, Retry::never));
     return false;
   }
-  return s.move(op, Phase::queued, Phase::running);
+  return true;
 }
 
 // Takes one batch out of the ring: calls, until one wants to be alone; or one reset or ping.

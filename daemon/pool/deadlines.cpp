@@ -91,31 +91,39 @@ void StorePools::stop_running(Work& w, Code why, std::string_view message) {
     settle(c);
     mark(*c.pool);
   } else if (w.state == WorkState::running) {
-    // The store itself holds these to reading: whatever becomes of it, nothing is applied.
-    outcome = w.pool->reads ? Outcome::rolled_back : Outcome::unknown;
-    orphan(w);
+    // Whatever becomes of it, nothing is applied: the store itself holds reads to reading, and an
+    // upload that does not come to its end is undone.
+    const bool nothing = w.pool->reads || (w.call->upload && !w.upload_ended);
+    if (orphan(w)) outcome = nothing ? Outcome::rolled_back : Outcome::unknown;
   }
   const bool again = outcome != Outcome::unknown || w.pool->reads || w.call->idempotent ||
                      w.route.idempotent || !w.call->key.empty();
   answer_fault(w, fault_of(why, std::string(message)), outcome, again && !w.in_transaction, 0);
 }
 
-// The operation goes on without its call; its connection takes nothing until it has ended.
-void StorePools::orphan(Work& w) {
+// The operation goes on without its call; its connection takes nothing until it has ended. False:
+// it had not begun, and never will.
+bool StorePools::orphan(Work& w) {
   Connection& c = *w.connection;
   plugin::Operation& op = *w.op;
   w.op = nullptr;
   w.connection = nullptr;
   if (!mutated(Mutation::answer_twice)) op.call = nullptr;
   ++c.orphans;
+  const bool closing = c.link == nullptr || c.state == State::closing;
+  const bool begun = closing || !c.link->abandon(op);
   if (Lease* l = w.lease) {
     w.lease = nullptr;
     // The call may be its commit: until it has ended nobody knows.
-    if (!l->opening) c.fate_peer = l->peer, c.fate_tx = l->tx;
-    end_lease(*l, false, l->opening ? Outcome::rolled_back : Outcome::unknown);
+    const bool open = begun && !l->opening;
+    if (open) c.fate_peer = l->peer, c.fate_tx = l->tx;
+    end_lease(*l, false, open ? Outcome::unknown : Outcome::rolled_back);
   }
-  if (c.link == nullptr || c.state == State::closing) return;
-  c.link->abandon(op);
+  if (closing) return begun;
+  if (!begun) {  // its turn comes when what runs before it has ended, in that one's time
+    settle(c);
+    return false;
+  }
   if (c.pool->lane->cancel) {
     ++c.cancels;
     ++counters_.cancels;
@@ -126,6 +134,7 @@ void StorePools::orphan(Work& w) {
     loop_.arm(c.timer, now() + (c.pool->lane->cancel ? kCancelledMax : kOrphanMax));
   }
   settle(c);
+  return true;
 }
 
 // After its first part a stream lives by progress: of the store while there is credit, of the

@@ -279,6 +279,7 @@ void StorePools::upload(Call& call, std::vector<std::uint8_t> piece, bool last) 
   // Credit is given only while it runs; a piece that comes after its end has nowhere to go.
   if (w == nullptr || w->state != WorkState::running) return;
   w->upload_taken = true;
+  w->upload_ended = last;
   w->connection->link->upload(*w->op, std::move(piece), last);
   if (!last) return clock_upload(*w);
   w->clocked = Clocked::deadline;

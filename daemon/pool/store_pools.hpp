@@ -136,7 +136,7 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   void expire(Work& w);
   void resume(Work& w);
   void stop_running(Work& w, Code why, std::string_view message);
-  void orphan(Work& w);
+  [[nodiscard]] bool orphan(Work& w);
   void clock_stream(Work& w);
   void clock_upload(Work& w);
   [[nodiscard]] bool sole_writer(const Pool& p) const;

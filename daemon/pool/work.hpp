@@ -50,7 +50,7 @@ struct Work : policy::FairHook<Work>, Hook<WorkTag> {
   void clear() {
     owner = nullptr, call = nullptr, pool = nullptr, op = nullptr, connection = nullptr;
     lease = nullptr, state = WorkState::none, clocked = Clocked::deadline;
-    in_transaction = was_unknown = failed = upload_taken = part_left = false;
+    in_transaction = was_unknown = failed = upload_taken = upload_ended = part_left = false;
     tries = hops = role_changes = 0;
     parts = 0;
     receipt.clear();
@@ -69,7 +69,8 @@ struct Work : policy::FairHook<Work>, Hook<WorkTag> {
   bool in_transaction = false;  // of the caller: never replayed
   bool was_unknown = false;     // an attempt so far was
   bool failed = false;          // `last` says how the latest attempt ended
-  bool upload_taken = false;
+  bool upload_taken = false;    // a piece of it was handed over
+  bool upload_ended = false;    // and the last one
   bool part_left = false;
   std::uint32_t tries = 0;  // attempts that count toward attempts_max
   std::uint32_t hops = 0;

@@ -366,6 +366,19 @@ TEST_F(Blocking, CancelStopsTheRunningCallAndOnlyThat) {
   still_serves(write);
 }
 
+TEST_F(Blocking, WhatIsAbandonedInTheRingIsNotRunAndSaysSo) {
+  start();
+  const TestCall* slow = rig->send(write, "sleep", BodyMap().add("n", 60).take());
+  rig->loop.run_until([] { return false; }, std::chrono::milliseconds(15));
+  const TestCall* queued = rig->send(write, "echo");
+  EXPECT_TRUE(write->abandon(*queued->operation));
+  EXPECT_FALSE(write->abandon(*slow->operation)) << "this one runs: nobody knows";
+  ASSERT_TRUE(rig->loop.run_until([&] { return queued->completions == 1; }));
+  EXPECT_EQ(slow->completions, 1);
+  EXPECT_EQ(queued->done.fault.outcome, Outcome::not_sent);
+  still_serves(write);
+}
+
 TEST_F(Blocking, ACallCancelledInTheRingIsNotRun) {
   start();
   const TestCall* slow = rig->send(write, "sleep", BodyMap().add("n", 60).take());

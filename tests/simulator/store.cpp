@@ -96,10 +96,18 @@ void SimLink::cancel(Operation& o) {
   world.at(after + world.soon(), World::Kind::cancel_returned, number);
 }
 
-void SimLink::abandon(Operation& o) {
+bool SimLink::abandon(Operation& o) {
   auto& op = static_cast<SimOperation&>(o);
   if (!op.live || op.done_once) world.violated("abandoned what had ended");
   op.stopped = true;
+  // It may still have stood behind others: then it ends when they have.
+  const bool untouched = op.next_part == 1 && op.purpose == Purpose::call && !op.upload_ended &&
+                         world.callers_[op.caller].verb != Verb::upload;
+  op.withdrawn = untouched && world.dice_.chance(0.3);
+  if (op.withdrawn) {
+    world.at(world.soon(), World::Kind::complete, reinterpret_cast<std::uintptr_t>(&op), op.serial);
+  }
+  return op.withdrawn;
 }
 
 void SimLink::credit(Operation& o, std::uint64_t sequence) {
@@ -219,6 +227,7 @@ Operation* World::begin(Call* call, Purpose purpose, const plugin::Route& r, std
   op.serial = ++serial_;
   op.live = true;
   op.submitted_once = op.done_once = op.hangs = op.stopped = op.upload_ended = false;
+  op.withdrawn = false;
   op.link = nullptr;
   op.caller = SIZE_MAX;
   op.lease = lease;
@@ -278,6 +287,7 @@ void World::serve(SimLink& l, SimOperation& op) {
 
 void World::apply_effect(SimOperation& op) {
   Caller& c = callers_[op.caller];
+  if (c.verb == Verb::upload && !op.upload_ended) return;
   switch (c.verb) {
     case Verb::get:
     case Verb::stream:
@@ -405,6 +415,11 @@ void World::execute_in_transaction(SimLink& l, SimOperation& op, Done& d) {
 void World::execute(SimLink& l, SimOperation& op, Done& d) {
   Caller& c = callers_[op.caller];
   Server& s = servers_[static_cast<std::size_t>(l.request.endpoint)];
+  if (op.withdrawn) {
+    d.ok = false;
+    d.fault.code = Code::cancelled;
+    return;
+  }
   if (l.dead || !s.up) return lose(op, d);
   if (op.stopped && dice_.chance(0.8)) {  // interrupted
     d.ok = false;

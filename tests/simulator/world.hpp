@@ -113,6 +113,7 @@ struct SimOperation : Operation {
   std::size_t caller = SIZE_MAX;  // stays when `call` is taken away
   std::uint64_t lease = 0;
   bool opens_lease = false, alone = false, asks = false, hangs = false, stopped = false;
+  bool withdrawn = false;  // given up before it began
   std::uint64_t serial = 0;
   std::uint64_t next_part = 1, parts_wanted = 0, credit = 0;
   bool upload_ended = false;
@@ -125,7 +126,7 @@ struct SimLink final : plugin::Link {
   void cancel(Operation& operation) override;
   void reset(Operation& operation) override;
   void ping(Operation& operation) override;
-  void abandon(Operation& operation) override;
+  bool abandon(Operation& operation) override;
   void credit(Operation& operation, std::uint64_t sequence) override;
   void upload(Operation& operation, std::vector<std::uint8_t> piece, bool last) override;
   void close() override;

@@ -8,8 +8,8 @@ import pathlib
 import time
 
 import pytest
-from gateway import (CREDIT, DATA, EXPIRED, NOT_SENT, OK, PART, PING, PONG, QUEUE_TIMEOUT, REPLY,
-                     ROLLED_BACK, UNKNOWN, until)
+from gateway import (CANCEL, CANCELLED, CREDIT, DATA, DEADLINE, EXPIRED, NOT_SENT, OK, PART, PING,
+                     PONG, QUEUE_TIMEOUT, REPLY, ROLLED_BACK, UNKNOWN, until)
 
 SLOW = "with recursive n(i) as (select 1 union all select i+1 from n) select count(*) from n"
 MANY = ("with recursive n(i) as (select 1 union all select i+1 from n where i < {}) "
@@ -168,6 +168,23 @@ def test_a_stopped_daemon_does_not_run_what_its_caller_gave_up(gw):
     assert c.rows("select count(*) from t") == [[0]]
 
 
+def test_a_write_that_waits_behind_a_slow_one_is_told_that_nothing_was_done(gw):
+    c, other = gw.client(), gw.client()
+    c.sql("create table if not exists waited (a integer)")
+    slow = ("insert into waited select x from (with recursive n(x) as (select 1 union all "
+            "select x + 1 from n) select max(x) as x from n)")
+    for _ in range(3):  # as a text nobody knows, and as one that is known to be slow
+        id = c.request("sql", "execute", {"sql": slow}, timeout_ms=60_000)
+        until(lambda: other.show("calls"))
+        reply = other.call("sql", "execute", {"sql": "insert into waited values (2)"},
+                           timeout_ms=300)
+        assert reply[3] in (DEADLINE, QUEUE_TIMEOUT), reply
+        assert reply[4]["outcome"] == NOT_SENT and reply[4].get("retryable"), reply
+        c.send([1, CANCEL, id])
+        assert c.receive()[3] in (CANCELLED, DEADLINE)
+    assert c.rows("select count(*) from waited") == [[0]]
+
+
 def test_uploads_end_to_end_and_out_of_order(gw):
     c = gw.client()
     c.sql("create table t(a, b)")
@@ -191,7 +208,14 @@ def test_uploads_end_to_end_and_out_of_order(gw):
         frame = c.receive()
         while frame[1] == CREDIT:
             frame = c.receive()
-        assert frame[2:4] == [id, 1], frame
+        assert frame[2:4] == [id, 1] and frame[4]["outcome"] != UNKNOWN, frame
+    id = begin()
+    c.send([1, DATA, id, 1, False, [[4, "d"]]])
+    c.send([1, CANCEL, id])
+    frame = c.receive()
+    while frame[1] == CREDIT:
+        frame = c.receive()
+    assert frame[2:4] == [id, CANCELLED] and frame[4]["outcome"] != UNKNOWN, frame
     assert c.rows("select count(*) from t") == [[3]]
 
 

@@ -39,7 +39,7 @@ struct Store final : plugin::Store {
     void cancel(plugin::Operation&) override {}
     void reset(plugin::Operation& op) override { open[count++] = &op; }
     void ping(plugin::Operation& op) override { open[count++] = &op; }
-    void abandon(plugin::Operation&) override {}
+    bool abandon(plugin::Operation&) override { return false; }
     void credit(plugin::Operation&, std::uint64_t) override {}
     void upload(plugin::Operation&, std::vector<std::uint8_t>, bool) override {}
     void close() override { closing = true; }

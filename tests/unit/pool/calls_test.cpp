@@ -115,6 +115,23 @@ TEST_F(PoolTest, AReceiptTurnsARepeatIntoAQuestion) {
   EXPECT_EQ(answer_of(c).outcome, Outcome::rolled_back);
 }
 
+TEST_F(PoolTest, WhatTheWorkerHasNotBegunWasNotSent) {
+  make();
+  Call& c = start("put", 0, 100ms);
+  FakeLink& l = accept();
+  l.queued = true;
+  pass(100ms);
+  EXPECT_EQ(answer_of(c).code, Code::deadline);
+  EXPECT_EQ(answer_of(c).outcome, Outcome::not_sent);
+  EXPECT_TRUE(answer_of(c).retryable);
+  EXPECT_TRUE(l.cancelled.empty()) << "a cancel would hold up the others, for nothing";
+  pass(60s);
+  EXPECT_FALSE(l.closing) << "what runs before it may take its time";
+  complete(l, failed(Outcome::not_sent, Retry::never));
+  start("put");
+  EXPECT_EQ(l.batches.size(), 2u) << "and the connection serves on";
+}
+
 TEST_F(PoolTest, TheDeadlineAnswersEvenIfTheStoreNeverDoes) {
   make();
   Call& c = start("put", 0, 100ms);
@@ -396,6 +413,7 @@ TEST_F(PoolTest, UploadTimeoutBeginsAtItsLastPiece) {
   ASSERT_FALSE(is_answered(c));
   pass(200ms);
   EXPECT_EQ(answer_of(c).code, Code::deadline);
+  EXPECT_EQ(answer_of(c).outcome, Outcome::unknown);
   store.events->cancel_returned(l.request.ticket);
   complete(l);
   Call& stalls = call("copy_in", 0, 60s);
@@ -406,6 +424,7 @@ TEST_F(PoolTest, UploadTimeoutBeginsAtItsLastPiece) {
   complete(l);  // the reset
   pass(3s);
   EXPECT_EQ(answer_of(stalls).code, Code::cancelled);
+  EXPECT_EQ(answer_of(stalls).outcome, Outcome::rolled_back) << "it never came to its end";
 }
 
 TEST_F(PoolTest, DrainAnswersNewCallsAndLetsOthersFinish) {

@@ -29,7 +29,10 @@ struct FakeLink final : plugin::Link {
   void cancel(Operation& op) override { cancelled.push_back(&op); }
   void reset(Operation& op) override { open.push_back(&op); }
   void ping(Operation& op) override { open.push_back(&op); }
-  void abandon(Operation& op) override { abandoned.push_back(&op); }
+  bool abandon(Operation& op) override {
+    abandoned.push_back(&op);
+    return queued;
+  }
   void credit(Operation&, std::uint64_t n) override { credited = n; }
   void upload(Operation&, std::vector<std::uint8_t> piece, bool end) override {
     pieces.push_back(std::move(piece));
@@ -44,6 +47,7 @@ struct FakeLink final : plugin::Link {
   std::vector<std::vector<std::uint8_t>> pieces;
   std::uint64_t credited = 0;
   bool last = false, closing = false, closed = false;
+  bool queued = false;  // what it was given has not begun
 };
 
 struct FakeStore final : plugin::Store {
