@@ -93,11 +93,13 @@ bool WriteConnection::expired(Member& m) {
     std::erase(waiting_, m.call->op);
     cancelled = std::find(cancelled_.begin(), cancelled_.end(), m.call->op) != cancelled_.end();
   }
-  if (cancelled)
+  if (cancelled) {
     m.error.emplace(sdk::Code::cancelled, sdk::Outcome::not_sent, "the call was cancelled");
-  else if (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us)
+  } else if (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us) {
     m.error.emplace(sdk::Code::deadline, sdk::Outcome::not_sent,
                     "the deadline passed before the call's turn");
+    m.error->retry = HG_RETRY_BACKOFF;
+  }
   return m.error.has_value();
 }
 
@@ -164,29 +166,50 @@ void WriteConnection::finish(Member& m) {
   sdk::complete(driver_.host(), m.call->op, m.done, m.error ? &*m.error : nullptr);
 }
 
+// Tells those whose time is over, and takes them out. Says when the next one's will be (0: never).
+std::uint64_t WriteConnection::drop_expired(Members& pending) {
+  const std::uint64_t now = driver_.now();
+  std::uint64_t next = 0;
+  std::erase_if(pending, [&](Member* m) {
+    const std::uint64_t until = m->call->work_until_us;
+    if (until == 0) return false;
+    if (until > now) {
+      next = next == 0 ? until : std::min(next, until);
+      return false;
+    }
+    if (!expired(*m)) return false;
+    finish(*m);
+    return true;
+  });
+  return next;
+}
+
 // Runs the pending calls in as few commits as the rules allow.
 void WriteConnection::run_group(Members& pending, Members& alone) {
   const std::uint64_t batch_us = static_cast<std::uint64_t>(driver_.options().batch_ms) * 1000;
   const auto batch_max = static_cast<std::size_t>(driver_.options().batch_max);
-  while (!pending.empty()) {
+  for (;;) {
+    const std::uint64_t until = drop_expired(pending);
+    if (pending.empty()) return;
     if (pending.size() == 1) {
       alone.insert(alone.begin(), pending.front());
       return;
     }
-    std::uint64_t until = 0;
-    for (const Member* m : pending) until = std::max(until, m->call->work_until_us);
     if (auto error = begin(0, until)) {
+      if (until != 0 && driver_.now() >= until) continue;  // one's time is over, not everybody's
       for (Member* m : pending) {
         m->error = error;
         finish(*m);
       }
       return;
     }
-    const std::uint64_t started = driver_.now();
+    std::uint64_t batch_until = driver_.now() + batch_us;
+    if (until != 0) batch_until = std::min(batch_until, until);
+    others_until_ = until;
     std::size_t ran = 0;
     bool kept = true;
     while (ran < pending.size() && ran < batch_max && kept) {
-      if (ran > 0 && driver_.now() - started >= batch_us) break;
+      if (ran > 0 && driver_.now() >= batch_until) break;
       if (driver_.is_slow(pending[ran]->call->tag)) {  // learned in this batch
         alone.push_back(pending[ran]);
         pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(ran));
@@ -282,6 +305,7 @@ bool WriteConnection::run(Member& m, bool shared) {
     const std::uint64_t cut =
         started + static_cast<std::uint64_t>(driver_.options().statement_max_ms) * 1000;
     limit = limit == 0 ? cut : std::min(limit, cut);
+    if (others_until_ > started) limit = std::min(limit, others_until_);
   }
   try {
     if (shared) db_.exec("SAVEPOINT headgate_call");

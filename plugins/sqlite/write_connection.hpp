@@ -7,6 +7,8 @@
 //   - when a call takes the whole transaction with it (INSERT OR ROLLBACK, an interrupt, a full
 //     disk) nobody has been answered: the others run again, that call runs alone, or ends at once
 //     when it was stopped by its own caller or deadline;
+//   - a call is stopped when another's time in its batch is over, and runs again alone: who waits
+//     behind it is told that nothing was done, and not too late;
 //   - a deferred foreign key that would fail the COMMIT fails its own call;
 //   - calls known to be slow, streams and uploads run alone; a batch ends after batch_ms;
 //   - when COMMIT fails, everybody's call is rolled back and tried again alone.
@@ -47,6 +49,7 @@ class WriteConnection : public sdk::Connection {
 
   // The batch.
   void run_group(Members& pending, Members& alone);
+  std::uint64_t drop_expired(Members& pending);
   void run_alone(Member& m);
   void drop_lost(Members& pending, std::size_t ran, Members& alone);
   bool run(Member& m, bool shared);  // false: the whole transaction is gone
@@ -79,7 +82,8 @@ class WriteConnection : public sdk::Connection {
   bool broken_ = false;
   std::uint64_t page_bytes_ = 4096;
   std::uint64_t wal_bytes_ = 0;
-  std::uint64_t trim_after_ = 0;  // host clock: no attempt to empty the log before
+  std::uint64_t trim_after_ = 0;    // host clock: no attempt to empty the log before
+  std::uint64_t others_until_ = 0;  // the earliest work_until in the batch at hand; 0: none
   std::uint64_t purge_after_ = 0;
 
   std::mutex cancel_mutex_;

@@ -167,6 +167,27 @@ TEST_F(Group, DeadlineOfOneMember) {
   EXPECT_EQ(rows(), (Json{{1}, {2}}));
 }
 
+TEST_F(Group, WhoWaitsBehindASlowCallIsToldInTime) {
+  open({{"path", "slow.db"}, {"statement_max_ms", 60'000}});
+  store->hold_writer();
+  auto a = store->start("execute", insert(1).second);
+  auto slow =
+      store->start("execute", {{"sql", long_insert(2'000'000'000)}}, {.timeout_ms = 60'000});
+  auto b = store->start("execute", insert(2).second, {.timeout_ms = 300});
+  auto c = store->start("execute", insert(3).second);
+  const auto released = std::chrono::steady_clock::now();
+  store->release_writer();
+  const Reply late = store->wait(b);
+  EXPECT_EQ(late.code, HG_DEADLINE);
+  EXPECT_EQ(late.outcome, HG_NOT_SENT);
+  EXPECT_TRUE(store->wait(a).ok());
+  EXPECT_TRUE(store->wait(c).ok());
+  EXPECT_LT(std::chrono::steady_clock::now() - released, 5s);
+  store->cancel(slow);
+  EXPECT_EQ(store->wait(slow).code, HG_CANCELLED);
+  EXPECT_EQ(rows(), (Json{{1}, {3}}));
+}
+
 TEST_F(Group, ALongStatementGetsItsTimeAlone) {
   // Longer than statement_max_ms (100), within its own deadline; the others do not wait for it.
   const auto r = store->together({insert(1), run(long_insert(700'000)), insert(2)},
