@@ -53,7 +53,7 @@ void describe_lane(proto::Writer& w, const LaneEntry& l) {
   w.str("max_inflight");
   w.sint(l.inflight);
   w.str("max_batch");
-  w.sint(l.inflight);
+  w.sint(l.batch);
   w.str("lease");
   w.boolean(l.lease);
   w.str("read_only");

@@ -26,7 +26,8 @@ struct LaneEntry {
   std::int64_t connections;
   std::int64_t connections_max;
   std::string_view per;   // pool or store
-  std::int64_t inflight;  // on one connection, and so in one batch
+  std::int64_t inflight;  // on one connection
+  std::int64_t batch;     // of these in one submit
   bool lease;
   bool read_only;
   std::string_view cancel;  // none or operation

@@ -117,10 +117,17 @@ typedef struct hg_done {
 } hg_done;
 
 /* One call, as the plugin sees it. Lent until its complete(). */
-enum { HG_CALL_READ_ONLY = 1, HG_CALL_IDEMPOTENT = 2, HG_CALL_STREAM = 4, HG_CALL_UPLOAD = 8 };
+enum {
+  HG_CALL_READ_ONLY = 1,
+  HG_CALL_IDEMPOTENT = 2,
+  HG_CALL_STREAM = 4, /* the caller gave `fetch` and takes parts */
+  HG_CALL_UPLOAD = 8,
+  HG_CALL_ALONE = 16 /* not in driver_route: nothing else is in flight on its connection, nor will
+                        be before it has completed; its route said alone or lease */
+};
 typedef struct hg_call {
   uint32_t size;
-  uint32_t flags;         /* HG_CALL_*; STREAM: the caller gave `fetch` and takes parts */
+  uint32_t flags;         /* HG_CALL_* */
   hg_op op;               /* 0 in driver_route */
   hg_bytes verb;          /* UTF-8, not NUL-terminated */
   hg_bytes body;          /* one well-formed msgpack value, checked by the host */
@@ -152,7 +159,7 @@ typedef struct hg_route {
   uint64_t digest;     /* hash of the text without its values: groups like calls in statistics */
   uint64_t tag;        /* handed back in hg_call.tag */
   int32_t endpoint;    /* -1: any; else an index into hg_driver_config.endpoints */
-  uint32_t alone;      /* 1: never in one batch with other calls (known to be slow) */
+  uint32_t alone;      /* 1: never on one connection with other calls (it may be slow) */
   uint32_t subscription; /* 1: streams until somebody ends it; a reload leaves it stream_max more */
   uint32_t reserved;
 } hg_route;

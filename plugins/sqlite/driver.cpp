@@ -55,11 +55,12 @@ sdk::Route SqliteDriver::route(const hg_call& call, const sdk::Touches& touches)
     r = route_verb(verb, sdk::bytes(call.body), call, touches);
   if (r.tag == 0) r.tag = r.digest;
 
-  if (call.previous != nullptr && call.previous->retry == HG_RETRY_REROUTE) r.lane = kWriteLane;
+  const bool again = call.previous != nullptr && call.previous->retry == HG_RETRY_REROUTE;
+  if (again && std::string_view(call.previous->sqlstate) == kWritesSqlstate) r.lane = kWriteLane;
   if (r.lane == kWriteLane && reads_only(call)) {
     sdk::Error e(sdk::Code::denied, sdk::Outcome::not_sent,
                  std::string(verb) + " writes, and this call may only read");
-    e.sqlstate = "25006";
+    e.sqlstate = kWritesSqlstate;
     throw e;
   }
   if (call.key.size != 0) {
@@ -68,6 +69,7 @@ sdk::Route SqliteDriver::route(const hg_call& call, const sdk::Touches& touches)
   }
   if (streams || (call.flags & HG_CALL_UPLOAD) != 0) r.lease = r.alone = true;
   if (r.lane == kWriteLane && is_slow(r.tag)) r.alone = true;
+  if (r.lane == kReadLane && (again || !quick_reads_.contains(r.tag))) r.alone = true;
   return r;
 }
 

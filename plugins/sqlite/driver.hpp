@@ -12,6 +12,7 @@
 
 #include "plugins/sqlite/kind.hpp"
 #include "plugins/sqlite/options.hpp"
+#include "plugins/sqlite/quick_reads.hpp"
 
 namespace headgate::sqlite {
 
@@ -41,6 +42,8 @@ class SqliteDriver : public sdk::Driver {
   // Digests of calls that took too long for a batch. They run alone until they are quick again.
   [[nodiscard]] bool is_slow(std::uint64_t digest);
   void set_slow(std::uint64_t digest, bool slow);
+
+  [[nodiscard]] QuickReads& quick_reads() { return quick_reads_; }
 
   // Keeps the log short; null until the first writer was opened.
   [[nodiscard]] Checkpointer* checkpointer() const { return checkpointer_.get(); }
@@ -76,6 +79,8 @@ class SqliteDriver : public sdk::Driver {
   std::mutex slow_mutex_;
   std::unordered_set<std::uint64_t> slow_;
   std::atomic<std::size_t> slow_count_{0};
+
+  QuickReads quick_reads_;
 
   std::mutex gate_mutex_;
   std::condition_variable gate_;

@@ -17,6 +17,10 @@ namespace headgate::sqlite {
 
 // Lanes, in the order of describe.
 enum Lane : std::uint32_t { kWriteLane = 0, kReadLane = 1 };
+constexpr std::int64_t kReadsInFlight = 8;  // on one reader, of calls that have been quick
+
+// read_only_sql_transaction: it writes where it may only read. A reader's call goes to the writer.
+constexpr const char* kWritesSqlstate = "25006";
 
 class Kind {
  public:

@@ -38,14 +38,20 @@ void ReadConnection::serve(const hg_call& call) {
   sdk::Sink sink(driver_.host(), call.op);
   sdk::Done done;
   std::optional<sdk::Error> error;
+  const std::uint64_t started = driver_.now();
+  // Others stand behind a call that is not alone: it has little time, then it comes again alone.
+  const bool shared = (call.flags & HG_CALL_ALONE) == 0;
+  std::uint64_t until = call.work_until_us;
+  if (shared && (until == 0 || started + QuickReads::kMaxUs < until))
+    until = started + QuickReads::kMaxUs;
   try {
-    if (call.work_until_us != 0 && driver_.now() >= call.work_until_us)
+    if (call.work_until_us != 0 && started >= call.work_until_us)
       throw sdk::Error(sdk::Code::deadline, sdk::Outcome::not_sent,
                        "the deadline passed before the call's turn");
     if (call.lease != 0 && !leased_)
       throw sdk::Error(sdk::Code::transaction_expired, sdk::Outcome::rolled_back,
                        "this transaction is over");
-    transact(call, sink, done);
+    transact(call, until, sink, done);
     sink.commit();
   } catch (...) {
     error = current_error();
@@ -56,19 +62,25 @@ void ReadConnection::serve(const hg_call& call) {
     if (db_.stopped() != Database::Stop::none) error->outcome = sdk::Outcome::rolled_back;
     const bool may_write = !read_access_ && !leased_ && call.access != HG_ACCESS_READ &&
                            (call.flags & HG_CALL_READ_ONLY) == 0;
-    if (error->sqlstate == "25006" && may_write) error->retry = HG_RETRY_REROUTE;
+    if (error->sqlstate == kWritesSqlstate && may_write) error->retry = HG_RETRY_REROUTE;
+    if (db_.stopped() == Database::Stop::late && until != call.work_until_us) {
+      error->outcome = sdk::Outcome::rejected;
+      error->retry = HG_RETRY_REROUTE;
+    }
     const int rc = error->vendor_code & 0xff;
     if (db_.has_moved() || rc == SQLITE_IOERR || rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB ||
         rc == SQLITE_CANTOPEN)
       done.connection = HG_CONN_BROKEN;
     if (leased_ && !db_.in_transaction()) set_leased(false);
   }
+  if (shared || !error) driver_.quick_reads().note(call.tag, driver_.now() - started);
   done.lease = leased_ ? HG_LEASE_OPEN : HG_LEASE_NONE;
   sdk::complete(driver_.host(), call.op, done, error ? &*error : nullptr);
 }
 
 // The transaction's verbs, or a call of its own.
-void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& done) {
+void ReadConnection::transact(const hg_call& call, std::uint64_t until, sdk::Sink& sink,
+                              sdk::Done& done) {
   const std::string_view verb = sdk::text(call.verb);
   proto::Writer w(&sink);
   if (verb == "begin") {
@@ -91,7 +103,7 @@ void ReadConnection::transact(const hg_call& call, sdk::Sink& sink, sdk::Done& d
     if (!leased_) begin();
     const int stream = (call.flags & HG_CALL_STREAM) != 0 && !leased_ ? 1 : 0;
     driver_.count_long_reader(stream);
-    db_.begin_op(call.op, call.work_until_us);
+    db_.begin_op(call.op, until);
     try {
       run(call, sink, done);
     } catch (...) {

@@ -2,7 +2,8 @@
 //
 // Each call runs in a read transaction of its own, hence sees one state of the store; a caller's
 // read-only transaction keeps one for all of its calls. A statement that writes is sent to the
-// writer (reroute), unless the call may only read: then it is denied.
+// writer (reroute), unless the call may only read: then it is denied. Calls that have been quick
+// come one after another without a pause; all others come alone.
 //
 // Owner: the host. Threads: its worker's; cancel() from another.
 #pragma once
@@ -22,7 +23,7 @@ class ReadConnection : public sdk::Connection {
 
  private:
   void serve(const hg_call& call);
-  void transact(const hg_call& call, sdk::Sink& sink, sdk::Done& done);
+  void transact(const hg_call& call, std::uint64_t until, sdk::Sink& sink, sdk::Done& done);
   void run(const hg_call& call, sdk::Sink& sink, sdk::Done& done);
   void begin();
   void end();

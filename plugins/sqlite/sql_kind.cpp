@@ -17,7 +17,7 @@ namespace {
 sdk::Error read_only() {
   sdk::Error e(sdk::Code::denied, sdk::Outcome::rejected,
                "the statement writes, and this call may only read");
-  e.sqlstate = "25006";
+  e.sqlstate = kWritesSqlstate;
   e.vendor_code = SQLITE_READONLY;
   return e;
 }

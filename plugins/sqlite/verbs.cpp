@@ -76,7 +76,8 @@ ItemResult run_item(SqliteDriver& driver, std::string_view verb, proto::Bytes bo
     r.error = current_error();
   }
   const bool gone = !db.in_transaction();
-  const bool reroute = db.mode() == Database::Mode::read && r.error && r.error->sqlstate == "25006";
+  const bool reroute =
+      db.mode() == Database::Mode::read && r.error && r.error->sqlstate == kWritesSqlstate;
   if (r.error && (gone || reroute || db.stopped() != Database::Stop::none)) throw *r.error;
   if (r.error && !r.partial) {
     r.done = {};

@@ -213,9 +213,11 @@ class BareRunning : public Running {
         return end_with(std::move(r));
       }
       c = lease->second;
+      call.flags |= HG_CALL_ALONE;
     } else {
-      c = target_.acquire(route.lane, access, route.lease != 0 || !options_.key.empty(), deadline_,
-                          &error);
+      const bool alone = route.lease != 0 || route.alone != 0;
+      if (alone) call.flags |= HG_CALL_ALONE;
+      c = target_.acquire(route.lane, access, alone || !options_.key.empty(), deadline_, &error);
       if (c == nullptr) return end_with(refused(error, id_));
     }
     call.op = op_->id;

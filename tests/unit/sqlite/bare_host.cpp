@@ -365,6 +365,7 @@ void BareStore::finish_route(const std::shared_ptr<Ticket>& t) {
             ++it;
             continue;
           }
+          if (single) x->call.flags |= HG_CALL_ALONE;
           take.push_back(x);
           it = w->queue.erase(it);
           if (single) break;

@@ -592,5 +592,22 @@ TEST_F(Sql, ReplyTooLarge) {
   EXPECT_EQ(r.outcome, HG_REJECTED);
 }
 
+TEST_F(Sql, AQuickReadThatBecomesSlowComesAgainAlone) {
+  const std::string count =
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT count(*) "
+      "FROM "
+      "n";
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(one(count, {10}), 10);  // known by now
+  const Reply slow = must("query", sql(count, {2'000'000}));
+  EXPECT_EQ(slow.body["rows"][0][0], 2'000'000);
+  EXPECT_EQ(slow.hops, 1) << "it was cut once, so that nobody stood behind it";
+  EXPECT_EQ(must("query", sql(count, {2'000'000})).hops, 0) << "which is remembered";
+  // Its own deadline is its own, however often it comes.
+  for (int i = 0; i < 5; ++i) EXPECT_EQ(one(count, {10}), 10);
+  const Reply late = store.call("query", sql(count, {2'000'000'000}), {.timeout_ms = 200});
+  EXPECT_EQ(late.code, HG_DEADLINE);
+  EXPECT_EQ(late.outcome, HG_ROLLED_BACK);
+}
+
 }  // namespace
 }  // namespace headgate::sqlite::test
