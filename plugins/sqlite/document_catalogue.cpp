@@ -23,10 +23,8 @@ void run_create_index(DocumentCall& c) {
   index.order = read_sort(*c.value("keys"));
   index.name = c.body.opt_str("name").value_or("");
   index.unique = c.body.flag("unique");
-  if (index.name.empty()) index.name = default_index_name(index.order);
-  const std::string name = index.name;
   Collection in = c.store.find_or_make(c.collection());
-  c.store.make_index(in, std::move(index));
+  const std::string name = c.store.make_index(in, std::move(index));
   proto::Writer w(&c.sink);
   w.map(1);
   w.str("name");

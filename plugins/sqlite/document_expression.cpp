@@ -214,6 +214,8 @@ ENode path_node(std::string_view text, const Names& bound) {
   ENode n;
   n.kind = Kind::path;
   n.variable = "ROOT";
+  if (text.back() == '.' || text.find("..") != std::string_view::npos)
+    throw bad("the path " + quoted(text) + " has an empty part");
   if (text.substr(0, 2) == "$$") {
     const std::size_t dot = std::min(text.find('.'), text.size());
     n.variable = text.substr(2, dot - 2);
@@ -246,6 +248,11 @@ void only(const Value& v, std::string_view op, std::initializer_list<std::string
   for (const Field& f : v.fields())
     if (std::find(names.begin(), names.end(), f.name) == names.end())
       throw no(std::string(op) + ": " + quoted(f.name) + " is not supported");
+}
+
+// A document that is no expression: {date: ...}, not {$add: ...}.
+bool is_plain_document(const Value& v) {
+  return v.is(Tag::object) && (v.fields().empty() || v.fields()[0].name.substr(0, 1) != "$");
 }
 
 std::vector<ENode> operands_of(const Value& v, const Names& bound) {
@@ -351,7 +358,13 @@ ENode operator_node(const std::string& name, const Value& v, const Names& bound)
   if (name == "$filter") return loop_node(Kind::filter, v, bound);
   if (name == "$let") return let_node(v, bound);
   if (name == "$regexMatch") return regex_node(v, bound);
-  n.children = operands_of(v, bound);
+  n.op = find_operator(name);
+  if (n.op != nullptr && n.op->named != nullptr && is_plain_document(v)) {
+    only(v, name, {n.op->named});
+    n.children.push_back(compile(part(v, name, n.op->named), bound));
+  } else {
+    n.children = operands_of(v, bound);
+  }
   if (name == "$and" || name == "$or") {
     n.kind = name == "$and" ? Kind::both : Kind::either;
     return n;
@@ -362,9 +375,10 @@ ENode operator_node(const std::string& name, const Value& v, const Names& bound)
     if (!good) throw bad(name + " has the wrong number of operands");
     return n;
   }
-  n.op = find_operator(name);
   if (n.op == nullptr) throw no("the expression operator " + quoted(name) + " is not supported");
   n.kind = Kind::eager;
+  if (n.children.size() > n.op->most && n.op->more != nullptr)
+    throw no(name + " with " + n.op->more + " is not supported");
   if (n.children.size() < n.op->least || n.children.size() > n.op->most)
     throw bad(name + " has the wrong number of operands");
   return n;

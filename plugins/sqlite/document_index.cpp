@@ -23,12 +23,7 @@ bool same_order(const std::vector<SortKey>& a, const std::vector<SortKey>& b) {
   });
 }
 
-sdk::Error differs(const std::string& what) {
-  return {sdk::Code::conflict, sdk::Outcome::rejected, what};
-}
-
-}  // namespace
-
+// "a_1_b_-1", as MongoDB names indexes.
 std::string default_index_name(const std::vector<SortKey>& order) {
   std::string name;
   for (const SortKey& k : order)
@@ -36,8 +31,18 @@ std::string default_index_name(const std::vector<SortKey>& order) {
   return name;
 }
 
-void Store::make_index(Collection& c, Index index) {
+sdk::Error differs(const std::string& what) {
+  return {sdk::Code::conflict, sdk::Outcome::rejected, what};
+}
+
+}  // namespace
+
+std::string Store::make_index(Collection& c, Index index) {
   if (index.order.empty()) throw bad("an index has at least one field");
+  if (index.order.size() == 1 && index.order[0].path.text() == "_id") {
+    if (index.order[0].descending) throw bad("the index of `_id` is {_id: 1}");
+    return c.indexes[0].name;  // it came with the collection, and has this name alone
+  }
   if (index.name.empty()) index.name = default_index_name(index.order);
   if (index.name.size() > kNameMax) throw bad("an index's name has at most 120 bytes");
   for (const SortKey& k : index.order)
@@ -46,13 +51,10 @@ void Store::make_index(Collection& c, Index index) {
   for (const Index& there : c.indexes) {
     const bool same = same_order(there.order, index.order);
     if (there.name == index.name) {
-      if (same && (there.unique == index.unique || there.number == 0)) return;
+      if (same && there.unique == index.unique) return index.name;
       throw differs("the index " + quoted(index.name) + " exists with other keys or options");
     }
-    if (same) {
-      if (there.number == 0) return;  // _id has its index
-      throw differs("an index on these fields exists under the name " + quoted(there.name));
-    }
+    if (same) throw differs("an index on these fields exists under the name " + quoted(there.name));
   }
   if (c.indexes.size() >= kIndexesMax) throw bad("a collection has at most 64 indexes");
   db_.prepare(
@@ -74,6 +76,7 @@ void Store::make_index(Collection& c, Index index) {
     check_unique(c, rows, s.integer(0));
     write_rows(c, rows, s.integer(0), nullptr);
   }
+  return index.name;
 }
 
 void Store::drop_index(const Collection& c, std::string_view name) {

@@ -108,9 +108,18 @@ bool is_one_of(std::string_view name, Names names) {
   return std::find(names.begin(), names.end(), name) != names.end();
 }
 
+// {$natural: 1}, or the word alone: a hint that asks for the order of storage.
+bool is_natural(Bytes hint) {
+  proto::Cursor c(hint);
+  if (c.peek() == Type::map && c.read_map() == 0) return false;
+  return c.peek() == Type::str && c.read_str() == "$natural";
+}
+
 void check_type(const sdk::Fields& f, std::string_view name) {
   const Bytes raw = f.raw(name);
   if (raw.empty()) return;
+  if (name == "hint" && is_natural(raw))
+    throw sdk::unsupported("the hint `$natural` is not supported");
   const Type type = proto::Cursor(raw).peek();
   const auto need = [&](bool good, const char* expected) {
     if (!good) throw f.wrong(name, expected);

@@ -127,6 +127,8 @@ Operand op_sqrt(Operands a) {
 Operand op_pow(Operands a) {
   if (nullish(a[0]) || nullish(a[1])) return Value();
   const Value &x = number(a[0], "$pow"), &y = number(a[1], "$pow");
+  if (is_zero(x) && compare_numbers(y, Value::int32(0)) < 0)
+    throw bad("$pow cannot take a base of 0 and a negative exponent");
   if (x.is(Tag::decimal) || y.is(Tag::decimal)) throw no("$pow of decimals is not supported");
   if (!x.is_integer() || !y.is_integer() || y.as_int() < 0)
     return Value::floating(std::pow(x.to_double(), y.to_double()));
@@ -270,15 +272,15 @@ Operand op_to_int(Operands a) {
 constexpr std::size_t kMany = 1000;
 
 constexpr Operator kOperators[] = {
-    {"$add", 1, kMany, op_add},
+    {"$add", 0, kMany, op_add},
     {"$subtract", 2, 2, op_subtract},
-    {"$multiply", 1, kMany, op_multiply},
+    {"$multiply", 0, kMany, op_multiply},
     {"$divide", 2, 2, op_divide},
     {"$mod", 2, 2, op_mod},
     {"$abs", 1, 1, op_abs},
     {"$ceil", 1, 1, [](Operands a) { return round_with<std::ceil>(a[0], "$ceil"); }},
     {"$floor", 1, 1, [](Operands a) { return round_with<std::floor>(a[0], "$floor"); }},
-    {"$trunc", 1, 1, [](Operands a) { return round_with<std::trunc>(a[0], "$trunc"); }},
+    {"$trunc", 1, 1, [](Operands a) { return round_with<std::trunc>(a[0], "$trunc"); }, "places"},
     {"$sqrt", 1, 1, op_sqrt},
     {"$pow", 2, 2, op_pow},
     {"$cmp", 2, 2,
@@ -310,18 +312,18 @@ constexpr Operator kOperators[] = {
        return items.empty() ? Operand() : Operand(items.back());
      }},
     {"$slice", 2, 3, op_slice},
-    {"$concatArrays", 1, kMany, op_concat_arrays},
+    {"$concatArrays", 0, kMany, op_concat_arrays},
     {"$in", 2, 2, op_in},
     {"$isArray", 1, 1,
      [](Operands a) -> Operand { return Value::boolean(a[0] && a[0]->is(Tag::array)); }},
     {"$isNumber", 1, 1,
      [](Operands a) -> Operand { return Value::boolean(a[0] && a[0]->is_number()); }},
     {"$type", 1, 1, [](Operands a) -> Operand { return Value::string(kind_of(a[0])); }},
-    {"$mergeObjects", 1, kMany, op_merge_objects},
-    {"$sum", 1, kMany, op_sum<false>},
-    {"$avg", 1, kMany, op_sum<true>},
-    {"$min", 1, kMany, op_extreme<-1>},
-    {"$max", 1, kMany, op_extreme<1>},
+    {"$mergeObjects", 0, kMany, op_merge_objects},
+    {"$sum", 0, kMany, op_sum<false>},
+    {"$avg", 0, kMany, op_sum<true>},
+    {"$min", 0, kMany, op_extreme<-1>},
+    {"$max", 0, kMany, op_extreme<1>},
     {"$toInt", 1, 1, op_to_int},
     {"$toLong", 1, 1,
      [](Operands a) -> Operand {

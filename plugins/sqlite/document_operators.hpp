@@ -17,6 +17,8 @@ struct Operator {
   std::string_view name;
   std::size_t least, most;  // operands
   Operand (*compute)(Operands);
+  const char* more = nullptr;   // what MongoDB takes beyond `most`: refused by this name
+  const char* named = nullptr;  // the name that MongoDB's other form, a document, has for it
 };
 
 // Null pointer: no such operator.

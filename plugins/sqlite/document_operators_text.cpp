@@ -38,14 +38,6 @@ std::size_t offset_of(const std::string& s, std::int64_t n) {
   return i;
 }
 
-std::string cased(const Operand& v, const char* name, char from, char to) {
-  if (nullish(v)) return {};
-  std::string s = text(v, name);
-  for (char& c : s)
-    if (c >= from && c <= to) c = static_cast<char>(c ^ 0x20);  // ASCII only, as MongoDB
-  return s;
-}
-
 Operand op_concat(Operands a) {
   if (std::any_of(a.begin(), a.end(), nullish)) return Value();
   std::string out;
@@ -83,13 +75,19 @@ Operand op_split(Operands a) {
   return Value::array(std::move(out));
 }
 
+// What is found begins in [start, end) and may reach beyond it, as in MongoDB.
 Operand op_index_of_cp(Operands a) {
   if (nullish(a[0])) return Value();
-  const std::string& s = text(a[0], "$indexOfCP");
-  const std::size_t at = s.find(text(a[1], "$indexOfCP"));
-  if (at == std::string::npos) return Value::int32(-1);
-  return Value::integer(
-      std::count_if(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(at), begins_character));
+  const std::string &s = text(a[0], "$indexOfCP"), &part = text(a[1], "$indexOfCP");
+  const std::int64_t start = a.size() > 2 ? whole(a[2], "$indexOfCP") : 0;
+  const std::int64_t end = a.size() > 3 ? whole(a[3], "$indexOfCP") : INT64_MAX;
+  if (start < 0 || end < 0) throw bad("$indexOfCP takes a start and an end of 0 or more");
+  if (s.empty() && part.empty()) return Value::int32(0);
+  const std::size_t at = s.find(part, offset_of(s, start));
+  if (at >= s.size()) return Value::int32(-1);
+  const std::int64_t n =
+      std::count_if(s.begin(), s.begin() + static_cast<std::ptrdiff_t>(at), begins_character);
+  return Value::integer(n < end ? n : -1);
 }
 
 struct Civil {
@@ -156,6 +154,16 @@ Operand op_to_string(Operands a) {
   }
 }
 
+// Numbers and dates have a case as their text has: 1e+21.
+Operand cased(const Operand& v, const char* name, char from, char to) {
+  if (nullish(v)) return Value::string("");
+  const Operand as_text = v->is_number() || v->is(Tag::date) ? op_to_string({&v, 1}) : v;
+  std::string s = text(as_text, name);
+  for (char& c : s)
+    if (c >= from && c <= to) c = static_cast<char>(c ^ 0x20);  // ASCII only, as MongoDB
+  return Value::string(std::move(s));
+}
+
 template <class F>
 Operand date_part(const Operand& v, const char* name, F part) {
   if (nullish(v)) return Value();
@@ -163,14 +171,16 @@ Operand date_part(const Operand& v, const char* name, F part) {
   return Value::integer(part(civil(v->as_int())));
 }
 
+constexpr Operator date_operator(std::string_view name, Operand (*compute)(Operands)) {
+  return {name, 1, 1, compute, nullptr, "date"};
+}
+
 constexpr std::size_t kMany = 1000;
 
 constexpr Operator kTextOperators[] = {
-    {"$concat", 1, kMany, op_concat},
-    {"$toUpper", 1, 1,
-     [](Operands a) -> Operand { return Value::string(cased(a[0], "$toUpper", 'a', 'z')); }},
-    {"$toLower", 1, 1,
-     [](Operands a) -> Operand { return Value::string(cased(a[0], "$toLower", 'A', 'Z')); }},
+    {"$concat", 0, kMany, op_concat},
+    {"$toUpper", 1, 1, [](Operands a) { return cased(a[0], "$toUpper", 'a', 'z'); }},
+    {"$toLower", 1, 1, [](Operands a) { return cased(a[0], "$toLower", 'A', 'Z'); }},
     {"$substrCP", 3, 3, op_substr_cp},
     {"$strLenCP", 1, 1, op_str_len_cp},
     {"$strLenBytes", 1, 1,
@@ -178,44 +188,36 @@ constexpr Operator kTextOperators[] = {
        return Value::integer(static_cast<std::int64_t>(text(a[0], "$strLenBytes").size()));
      }},
     {"$split", 2, 2, op_split},
-    {"$indexOfCP", 2, 2, op_index_of_cp},
+    {"$indexOfCP", 2, 4, op_index_of_cp},
     {"$toString", 1, 1, op_to_string},
-    {"$year", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$year",
-                        [](const Civil& c) { return static_cast<int>(c.day.year()); });
-     }},
-    {"$month", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$month",
-                        [](const Civil& c) { return static_cast<unsigned>(c.day.month()); });
-     }},
-    {"$dayOfMonth", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$dayOfMonth",
-                        [](const Civil& c) { return static_cast<unsigned>(c.day.day()); });
-     }},
-    {"$dayOfWeek", 1, 1,
-     [](Operands a) {  // Sunday is 1; 1970-01-01 was a Thursday
-       return date_part(a[0], "$dayOfWeek",
-                        [](const Civil& c) { return ((c.days % 7) + 11) % 7 + 1; });
-     }},
-    {"$hour", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$hour", [](const Civil& c) { return c.ms / 3'600'000; });
-     }},
-    {"$minute", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$minute", [](const Civil& c) { return c.ms / 60'000 % 60; });
-     }},
-    {"$second", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$second", [](const Civil& c) { return c.ms / 1000 % 60; });
-     }},
-    {"$millisecond", 1, 1,
-     [](Operands a) {
-       return date_part(a[0], "$millisecond", [](const Civil& c) { return c.ms % 1000; });
-     }},
+    date_operator("$year", [](Operands a) {
+      return date_part(a[0], "$year",
+                       [](const Civil& c) { return static_cast<int>(c.day.year()); });
+    }),
+    date_operator("$month", [](Operands a) {
+      return date_part(a[0], "$month",
+                       [](const Civil& c) { return static_cast<unsigned>(c.day.month()); });
+    }),
+    date_operator("$dayOfMonth", [](Operands a) {
+      return date_part(a[0], "$dayOfMonth",
+                       [](const Civil& c) { return static_cast<unsigned>(c.day.day()); });
+    }),
+    date_operator("$dayOfWeek", [](Operands a) {  // Sunday is 1; 1970-01-01 was a Thursday
+      return date_part(a[0], "$dayOfWeek",
+                       [](const Civil& c) { return ((c.days % 7) + 11) % 7 + 1; });
+    }),
+    date_operator("$hour", [](Operands a) {
+      return date_part(a[0], "$hour", [](const Civil& c) { return c.ms / 3'600'000; });
+    }),
+    date_operator("$minute", [](Operands a) {
+      return date_part(a[0], "$minute", [](const Civil& c) { return c.ms / 60'000 % 60; });
+    }),
+    date_operator("$second", [](Operands a) {
+      return date_part(a[0], "$second", [](const Civil& c) { return c.ms / 1000 % 60; });
+    }),
+    date_operator("$millisecond", [](Operands a) {
+      return date_part(a[0], "$millisecond", [](const Civil& c) { return c.ms % 1000; });
+    }),
 };
 
 }  // namespace

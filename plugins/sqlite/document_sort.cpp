@@ -119,6 +119,9 @@ std::vector<SortKey> read_sort(const Value& spec) {
   const auto add = [&](const std::string& name, const Value& v) {
     for (const SortKey& k : order)
       if (k.path.text() == name) throw bad("the field " + quoted(name) + " is ordered twice");
+    if (name == "$natural") throw no("the order `$natural` is not supported");
+    if (name == "$**" || name.ends_with(".$**"))
+      throw no("the wildcard index " + quoted(name) + " is not supported");
     if (!name.empty() && name[0] == '$')
       throw bad("a field's name may not begin with `$`: " + quoted(name));
     order.push_back({Path(name), descending(v, name)});

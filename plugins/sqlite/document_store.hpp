@@ -68,8 +68,9 @@ class Store {
   void remove(const Collection& c, std::int64_t id, const Value& document);
   std::optional<Value> read(const Collection& c, std::int64_t id);
 
-  // Fills the new index from the documents there are; the same one again is no error.
-  void make_index(Collection& c, Index index);
+  // Fills the new index from the documents there are; the same one again is no error. The name that
+  // the index has.
+  std::string make_index(Collection& c, Index index);
   void drop_index(const Collection& c, std::string_view name);
 
  private:
@@ -90,7 +91,5 @@ class Store {
 // undefined.
 void check_id(const Value& id);
 void check_collection_name(std::string_view name);
-// "a_1_b_-1", as MongoDB names indexes.
-std::string default_index_name(const std::vector<SortKey>& order);
 
 }  // namespace headgate::sqlite::doc

@@ -192,7 +192,9 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"{'a': {'$ne': {'$regex': 'a', '$re': 1}}}", kBad, "$ne"},
         Wrong{"{'a': {'$not': 5}}", kBad, "$not"}, Wrong{"{'a': {'$not': {}}}", kBad, "$not"},
         Wrong{"{'a': {'$elemMatch': 1}}", kBad, "$elemMatch"},
-        Wrong{"{'a': {'$all': [{'$gt': 1}]}}", kBad, "$all"}, Wrong{"{'a..b': 1}", kBad, "a..b"},
+        Wrong{"{'a': {'$all': [{'$gt': 1}]}}", kBad, "$all"}, Wrong{"{'a..b': 1}", kBad, "`a..b`"},
+        Wrong{"{'.a': {'$gt': 1}}", kBad, "`.a`"}, Wrong{"{'a.': null}", kBad, "`a.`"},
+        Wrong{"{'': 1}", kBad, "empty"},
         Wrong{"[]", kBad, "filter"}));
 
 TEST(Filters, APatternThatExplodesIsStopped) {

@@ -88,6 +88,20 @@ INSTANTIATE_TEST_SUITE_P(
         Value2{"{'$year': '$d'}", "1970"}, Value2{"{'$dayOfMonth': '$d'}", "2"},
         Value2{"{'$minute': '$d'}", "1"}, Value2{"{'$millisecond': '$d'}", "1"},
         Value2{"{'$dayOfWeek': '$d'}", "6"},
+        Value2{"{'$year': {'date': '$d'}}", "1970"}, Value2{"{'$year': {'date': '$n'}}", "null"},
+        Value2{"{'$add': []}", "0"}, Value2{"{'$multiply': []}", "1"},
+        Value2{"{'$concat': []}", "''"}, Value2{"{'$concatArrays': []}", "[]"},
+        Value2{"{'$mergeObjects': []}", "{}"}, Value2{"{'$sum': []}", "0"},
+        Value2{"{'$avg': []}", "null"}, Value2{"{'$max': []}", "null"},
+        Value2{"{'$toUpper': '$a'}", "'4'"}, Value2{"{'$toUpper': 1e21}", "'1E+21'"},
+        Value2{"{'$toLower': {'$literal': {'$numberDecimal': '1E+30'}}}", "'1e+30'"},
+        Value2{"{'$toLower': '$d'}", "'1970-01-02t00:01:01.001z'"},
+        Value2{"{'$indexOfCP': ['ünün', 'ü', 1]}", "2"},
+        Value2{"{'$indexOfCP': ['ünün', 'ü', 1, 2]}", "-1"},
+        Value2{"{'$indexOfCP': ['ünün', 'nü', 0, 2]}", "1"},
+        Value2{"{'$indexOfCP': ['ab', '', 2]}", "-1"},
+        Value2{"{'$indexOfCP': ['', '', 5]}", "0"}, Value2{"{'$indexOfCP': ['ab', 'a', 9]}", "-1"},
+        Value2{"{'$pow': [0, 0]}", "1"}, Value2{"{'$pow': [2, -1]}", "0.5"},
         Value2{"{'$regexMatch': {'input': '$s', 'regex': '^gr', 'options': 'i'}}", "true"}));
 
 TEST(Expressions, WhatIsWrongIsRefused) {
@@ -97,6 +111,13 @@ TEST(Expressions, WhatIsWrongIsRefused) {
            {"{'$accumulator': {}}", proto::Code::unsupported, "$accumulator"},
            {"{'$reduce': {}}", proto::Code::unsupported, "$reduce"},
            {"'$$NOW'", proto::Code::unsupported, "$$NOW"},
+           {"{'$trunc': ['$f', 1]}", proto::Code::unsupported, "$trunc with places"},
+           {"{'$year': {'date': '$d', 'timezone': 'UTC'}}", proto::Code::unsupported,
+            "$year: `timezone`"},
+           {"{'$year': {}}", proto::Code::invalid, "date"},
+           {"'$a..b'", proto::Code::invalid, "`$a..b`"},
+           {"'$$ROOT.'", proto::Code::invalid, "`$$ROOT.`"},
+           {"'$$ROOT..a'", proto::Code::invalid, "`$$ROOT..a`"},
            {"{'$add': 1, '$b': 2}", proto::Code::invalid, "$b"},
            {"{'$divide': [1]}", proto::Code::invalid, "$divide"},
            {"{'$cond': [1]}", proto::Code::invalid, "$cond"},
@@ -115,6 +136,9 @@ TEST(Expressions, WhatIsWrongIsRefused) {
         "{'$toUpper': '$t'}", "{'$concat': ['$a']}", "{'$in': [1, '$a']}",
         "{'$substrCP': ['$s', -1, 1]}", "{'$toInt': 'x'}", "{'$toInt': 3000000000}",
         "{'$year': '$a'}", "{'$split': ['$s', '']}",
+        "{'$pow': [0, -1]}", "{'$pow': [0.0, -0.5]}",
+        "{'$pow': [{'$literal': {'$numberDecimal': '0'}}, -1]}", "{'$indexOfCP': ['a', 'a', -1]}",
+        "{'$indexOfCP': ['a', 'a', null]}", "{'$toUpper': true}",
         "{'$switch': {'branches': [{'case': false, 'then': 1}]}}"})
     EXPECT_THROW(Expression(V(expression)).evaluate(V(kDocument)), sdk::Error) << expression;
 }
@@ -182,6 +206,9 @@ TEST(Projections, WhatIsWrongIsRefused) {
            {"{'a': {'$slice': 1}}", proto::Code::unsupported},
            {"{'a': {'$elemMatch': {'b': 1}}}", proto::Code::unsupported},
            {"{'a.$': 1}", proto::Code::unsupported},
+           {"{'a..b': 1}", proto::Code::invalid},
+           {"{'a.': 0}", proto::Code::invalid},
+           {"{'a': {'': 1}}", proto::Code::invalid},
            {"5", proto::Code::invalid}}) {
     try {
       Projection p(Projection::Form::find, V(projection));
@@ -290,6 +317,12 @@ TEST(Stages, WhatIsWrongIsRefused) {
            {"[{'$sort': {'a': 2}}]", proto::Code::invalid, "a"},
            {"[{'$sort': {}}]", proto::Code::invalid, "$sort"},
            {"[{'$sort': {'a': {'$meta': 'textScore'}}}]", proto::Code::unsupported, "$meta"},
+           {"[{'$sort': {'a..b': 1}}]", proto::Code::invalid, "`a..b`"},
+           {"[{'$sort': {'$natural': 1}}]", proto::Code::unsupported, "$natural"},
+           {"[{'$unset': '.a'}]", proto::Code::invalid, "`.a`"},
+           {"[{'$set': {'a.': 1}}]", proto::Code::invalid, "`a.`"},
+           {"[{'$unwind': '$a..b'}]", proto::Code::invalid, "`a..b`"},
+           {"[{'$group': {'_id': '$a.'}}]", proto::Code::invalid, "`$a.`"},
            {"[{'$unwind': 't'}]", proto::Code::invalid, "$unwind"},
            {"[{'$count': '$n'}]", proto::Code::invalid, "$count"},
            {"[{'$project': {}}]", proto::Code::invalid, "field"},

@@ -149,6 +149,21 @@ TEST(Updates, WhatIsNotSupportedIsNamed) {
   }
 }
 
+TEST(Updates, APathHasNoEmptyPart) {
+  for (const char* path : {"a..b", ".a", "a."})
+    for (const std::string update : {"{'$set': {'" + std::string(path) + "': 1}}",
+                                     "{'$rename': {'x': '" + std::string(path) + "'}}",
+                                     "{'$pull': {'x': {'" + std::string(path) + "': 1}}}"}) {
+      try {
+        Update u(V(update));
+        FAIL() << update;
+      } catch (const sdk::Error& e) {
+        EXPECT_EQ(e.code, proto::Code::invalid);
+        EXPECT_NE(e.message.find("`" + std::string(path) + "`"), std::string::npos) << e.message;
+      }
+    }
+}
+
 TEST(Updates, ThePositionalOperator) {
   Value v = V("{'a': [{'b': 1}, {'b': 2}]}");
   Update(V("{'$set': {'a.$.b': 9}, '$inc': {'n': 1}}")).apply(v, {.position = 1});

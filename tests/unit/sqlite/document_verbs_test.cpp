@@ -225,6 +225,22 @@ TEST_F(Documents, IndexesAreUsedAndKept) {
   fails("create_index", {{"keys", {{"b", 1}}}, {"name", "a_1"}}, HG_CONFLICT);
   fails("create_index", {{"keys", {{"b", "text"}}}}, HG_UNSUPPORTED, "text");
   fails("create_index", {{"keys", {{"b", 2}}}}, HG_INVALID, "b");
+  fails("create_index", {{"keys", {{"b..c", 1}}}}, HG_INVALID, "`b..c`");
+  fails("create_index", {{"keys", {{"$**", 1}}}}, HG_UNSUPPORTED, "`$**`");
+  fails("create_index", {{"keys", {{"b.$**", 1}}}}, HG_UNSUPPORTED, "`b.$**`");
+  fails("find", {{"filter", Json::object()}, {"sort", {{"$natural", -1}}}}, HG_UNSUPPORTED,
+        "$natural");
+  fails("find", {{"filter", Json::object()}, {"hint", {{"$natural", 1}}}}, HG_UNSUPPORTED,
+        "$natural");
+  fails("find", {{"filter", Json::object()}, {"hint", "$natural"}}, HG_UNSUPPORTED, "$natural");
+  fails("find", {{"filter", Json::object()}, {"hint", {{"a", 1}}}}, HG_INVALID, "hint");
+  fails("find", {{"filter", Json::object()}, {"sort", {{"a.", -1}}}}, HG_INVALID, "`a.`");
+  fails("distinct", {{"filter", Json::object()}, {"key", "a."}}, HG_INVALID, "`a.`");
+  // The index of _id is there with the collection, under one name.
+  EXPECT_EQ(ok("create_index", {{"keys", {{"_id", 1}}}}).at("name"), "_id_");
+  EXPECT_EQ(ok("create_index", {{"keys", {{"_id", 1}}}, {"name", "mine"}}).at("name"), "_id_");
+  EXPECT_EQ(ok("create_index", {{"collection", "new"}, {"keys", {{"_id", 1}}}}).at("name"), "_id_");
+  fails("create_index", {{"keys", {{"_id", -1}}}}, HG_INVALID, "{_id: 1}");
   const Json indexes = ok("list_indexes", Json::object()).at("indexes");
   ASSERT_EQ(indexes.size(), 3u);
   EXPECT_EQ(indexes[0], (Json{{"name", "_id_"}, {"keys", {{"_id", 1}}}, {"unique", true}}));
