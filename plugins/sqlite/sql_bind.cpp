@@ -187,6 +187,7 @@ void Binder::ext(int index, const proto::Item& it, const std::string& what) {
   switch (static_cast<proto::Ext>(it.ext)) {
     case proto::Ext::timestamp:
       text = text_of_ext<proto::Timestamp>(it);
+      if (text && text->ends_with("infinity")) *text += 'Z';  // as every one with a zone
       break;
     case proto::Ext::decimal:
       text = text_of_ext<proto::Decimal>(it);

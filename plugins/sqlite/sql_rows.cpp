@@ -254,7 +254,10 @@ bool write_typed(proto::Writer& w, Declared kind, std::string_view s) {
     case Declared::time:
       return write_if(w, proto::parse_time(s));
     case Declared::timestamp:
-      return write_if(w, proto::parse_timestamp(s)) || write_if(w, proto::parse_local_timestamp(s));
+      // Only a Z, or an offset, makes an instant of it: of an infinity too.
+      return write_if(w, proto::parse_local_timestamp(s)) ||
+             write_if(w, proto::parse_timestamp(s.ends_with("infinityZ") ? s.substr(0, s.size() - 1)
+                                                                         : s));
     case Declared::uuid:
       return write_if(w, proto::parse_uuid(s));
     case Declared::interval:

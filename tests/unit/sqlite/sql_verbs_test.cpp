@@ -152,6 +152,18 @@ TEST_F(Sql, DeclaredTypesRoundTrip) {
     EXPECT_EQ(r.body["rows"][0][i], row[i]) << r.body["columns"][i][0];
   EXPECT_EQ(r.body["rows"][0][10],
             "00112233-4455-6677-8899-aabbccddeeff");  // a TEXT column stays text
+  for (const bool minus : {false, true}) {
+    const Json local = as_ext(proto::LocalTimestamp{minus ? proto::LocalTimestamp::kMinusInfinity
+                                                          : proto::LocalTimestamp::kInfinity});
+    const Json instant = as_ext(proto::Timestamp{
+        minus ? proto::Timestamp::kMinusInfinity : proto::Timestamp::kInfinity, 0});
+    must("execute", sql("UPDATE t SET ts = ?, tz = ?", {local, instant}));
+    r = must("query", sql("SELECT ts, tz FROM t"));
+    EXPECT_EQ(r.body["rows"][0][0], local);
+    EXPECT_EQ(r.body["rows"][0][1], instant);
+    EXPECT_EQ(one("SELECT ts || ' ' || tz FROM t"),
+              minus ? "-infinity -infinityZ" : "infinity infinityZ");
+  }
   // What is not valid for its type comes back plainly, unchanged.
   must("execute", sql("UPDATE t SET b = 2, d = '2026-02-30', u = 'x', j = '{', n = 'abc', ts = "
                       "'2026-01-31 08:15:00'"));
