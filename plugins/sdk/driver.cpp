@@ -336,7 +336,7 @@ std::optional<double> Fields::opt_number(std::string_view name) const {
   if (raw(name).empty()) return std::nullopt;
   proto::Cursor c = at(name);
   const double v = c.read_float();
-  if (!c.ok()) throw wrong(name, "a number");
+  if (!c.ok()) throw wrong(name, "a float, or an integer between -2^53 and 2^53");
   return v;
 }
 

@@ -124,7 +124,8 @@ Items<Pair> Request::field_values(const Fields& f, std::string_view field) const
 
 Items<Scored> Request::scored(const Fields& f, std::string_view field) const {
   return items<Scored>(f, field,
-                       "a list of [score, member]: a number that is not NaN, a string or bytes",
+                       "a list of [score, member]: a float that is not NaN or an integer between "
+                       "-2^53 and 2^53, a string or bytes",
                        [&](const Scored& s) { check_name(s.member, "member"); });
 }
 
@@ -169,9 +170,10 @@ std::optional<Expected> Request::if_version(const Fields& f) const {
   return Expected{false, *v};
 }
 
-std::optional<std::int64_t> Request::opt_count(const Fields& f, std::string_view field) const {
+std::optional<std::int64_t> Request::opt_count(const Fields& f, std::string_view field,
+                                               std::int64_t least) const {
   const std::optional<std::int64_t> v = f.opt_integer(field);
-  if (v && *v < 0) throw f.wrong(field, "0 or more");
+  if (v && *v < least) throw f.wrong(field, std::to_string(least) + " or more");
   return v;
 }
 

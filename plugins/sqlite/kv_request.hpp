@@ -148,9 +148,9 @@ class Request {
   [[nodiscard]] std::optional<std::int64_t> opt_ttl(const Fields& f) const;
   [[nodiscard]] std::int64_t ttl(const Fields& f) const;
   [[nodiscard]] std::optional<Expected> if_version(const Fields& f) const;
-  // A whole number >= 0; empty when absent.
-  [[nodiscard]] std::optional<std::int64_t> opt_count(const Fields& f,
-                                                      std::string_view field) const;
+  // A whole number >= least; empty when absent.
+  [[nodiscard]] std::optional<std::int64_t> opt_count(const Fields& f, std::string_view field,
+                                                      std::int64_t least = 0) const;
   [[nodiscard]] End end(const Fields& f, std::string_view field) const;
   [[nodiscard]] sdk::Error invalid(const std::string& why) const {
     return sdk::invalid(std::string(verb_) + ": " + why);

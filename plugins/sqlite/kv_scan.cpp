@@ -87,8 +87,7 @@ struct ScanBody {
       cursor = f.key("cursor");
       q.check_name(*cursor, "cursor");
     }
-    count = q.opt_count(f, "count");
-    if (count && *count == 0) throw f.wrong("count", "1 or more");
+    count = q.opt_count(f, "count", 1);
     values = f.flag("values");
     if (prefix) {
       q.touch_prefix(*prefix);
@@ -285,8 +284,7 @@ void hscan(Request& q) {
   }
   std::optional<Bytes> cursor;
   if (!f.raw("cursor").empty()) cursor = q.member(f, "cursor");
-  const std::optional<std::int64_t> asked = q.opt_count(f, "count");
-  if (asked && *asked == 0) throw f.wrong("count", "1 or more");
+  const std::optional<std::int64_t> asked = q.opt_count(f, "count", 1);
   if (q.routing()) return;
 
   const std::int64_t count = std::min(asked.value_or(kCountDefault), kKvScanMax);

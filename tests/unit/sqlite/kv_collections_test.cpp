@@ -180,6 +180,16 @@ TEST_F(KvStore, SortedSets) {
   const double nan = std::numeric_limits<double>::quiet_NaN();
   fails("zadd", {{"key", "z"}, {"members", {m(nan, "x")}}}, HG_INVALID);
   fails("zincrby", {{"key", "z"}, {"member", "a"}, {"by", nan}}, HG_INVALID);
+  // Beyond 2^53 not every integer is a double.
+  const std::int64_t exact = std::int64_t{1} << 53;
+  for (const std::int64_t score : {exact + 1, -exact - 1}) {
+    const Json members = Json::array({Json::array({score, bin("x")})});
+    EXPECT_THAT(fails("zadd", {{"key", "z"}, {"members", members}}, HG_INVALID).message,
+                testing::HasSubstr("between -2^53 and 2^53"));
+    EXPECT_THAT(
+        fails("zincrby", {{"key", "z"}, {"member", "a"}, {"by", score}}, HG_INVALID).message,
+        testing::HasSubstr("between -2^53 and 2^53"));
+  }
   fails("zcount", {{"key", "z"}, {"min", nan}}, HG_INVALID);
   fails("zadd", {{"key", "z"}, {"members", {m(1, "x")}}, {"nx", true}, {"xx", true}}, HG_INVALID);
   EXPECT_EQ(ok("zpopmin", {{"key", "z"}})["members"], Json::array({r("low", -inf)}));

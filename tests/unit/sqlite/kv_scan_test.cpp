@@ -37,7 +37,12 @@ TEST_F(KvStore, Scan) {
   fails("scan", {{"glob", ""}}, HG_INVALID);
   fails("scan", Json::object(), HG_INVALID);
   fails("scan", {{"prefix", "a"}, {"glob", "b"}}, HG_INVALID);
-  fails("scan", {{"prefix", "a"}, {"count", 0}}, HG_INVALID);
+  for (const int count : {0, -1}) {
+    EXPECT_THAT(fails("scan", {{"prefix", "a"}, {"count", count}}, HG_INVALID).message,
+                testing::HasSubstr("1 or more"));
+    EXPECT_THAT(fails("hscan", {{"key", "a"}, {"count", count}}, HG_INVALID).message,
+                testing::HasSubstr("1 or more"));
+  }
   fails("scan", {{"glob", bin(std::string(kKvGlobMax + 1, 'a'))}}, HG_INVALID);
 }
 

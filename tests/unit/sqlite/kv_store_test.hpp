@@ -1,5 +1,6 @@
 // A key-value store on the bare host, with a wall clock that the test turns.
 #pragma once
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include <atomic>
