@@ -138,21 +138,25 @@ void KeyValueKind::explain(std::string_view name, Bytes body, Database& db, sdk:
 
 void KeyValueKind::committed(std::string_view name, Bytes body) {
   if (waiters_.nobody()) return;
-  const auto wake = [&](Wanted what, std::string_view field) {
+  // `how` for each name in the field: one, or a list of them.
+  const auto tell = [&](Wanted what, std::string_view field, void (Waiters::*how)(std::uint64_t)) {
     proto::Cursor c(body);
-    const std::uint32_t n = c.read_map();
-    for (std::uint32_t i = 0; i < n && c.ok(); ++i) {
-      const bool it = c.read_str() == field;
-      if (it) return waiters_.wake(Waiters::hash(what, read_bytes(c)));
-      c.skip();
+    for (std::uint32_t n = c.read_map(); n > 0 && c.read_str() != field; --n) c.skip();
+    for (std::uint32_t n = c.peek() == proto::Type::array ? c.read_array() : 1; n > 0; --n) {
+      const Bytes key = read_bytes(c);
+      if (c.ok()) (waiters_.*how)(Waiters::hash(what, key));
     }
   };
   if (name == "lpush" || name == "rpush")
-    wake(Wanted::list, "key");
+    tell(Wanted::list, "key", &Waiters::wake);
   else if (name == "lmove" || name == "blmove")
-    wake(Wanted::list, "destination");
+    tell(Wanted::list, "destination", &Waiters::wake);
   else if (name == "unlock")
-    wake(Wanted::lock, "name");
+    tell(Wanted::lock, "name", &Waiters::wake);
+  if (name == "blpop" || name == "brpop")
+    tell(Wanted::list, "keys", &Waiters::wake_passed);
+  else if (name == "blmove")
+    tell(Wanted::list, "source", &Waiters::wake_passed);
 }
 
 std::unique_ptr<Kind> make_key_value_kind(const hg_host* host, const hg_driver_config& config) {

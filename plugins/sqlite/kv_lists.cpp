@@ -294,9 +294,10 @@ void blocking_pop(Request& q, End e) {
   bool done = false;
   std::vector<std::uint64_t> hashes;
   keys.each([&](Bytes key) {
+    hashes.push_back(Waiters::hash(Wanted::list, key));
     if (done) return;
     std::optional<Collection> c = q.keys().open_existing(key, ValueType::list);
-    if (!c) return hashes.push_back(Waiters::hash(Wanted::list, key));
+    if (!c || !q.is_first(hashes.back(), wait)) return;
     done = true;
     q.out().map(2);
     q.out().str("key");
@@ -305,8 +306,9 @@ void blocking_pop(Request& q, End e) {
     pop_one(q, *c, e, [&](Bytes v) { q.out().bin(v); });
     q.keys().close(*c);
   });
+  if (!done) q.wait(hashes, wait);
+  q.leave(hashes);
   if (done) return;
-  q.wait(hashes, wait);
   q.out().map(2);
   q.out().str("key");
   q.out().nil();
@@ -323,9 +325,11 @@ void blmove(Request& q) {
   const End from = q.end(f, "from"), to = q.end(f, "to");
   const std::int64_t wait = wait_ms(f);
   if (q.routing()) return;
-  if (move(q, source, destination, from, to)) return;
-  q.wait({Waiters::hash(Wanted::list, source)}, wait);
-  reply_value(q, "value", std::nullopt);
+  const std::vector<std::uint64_t> hashes = {Waiters::hash(Wanted::list, source)};
+  const bool done = q.is_first(hashes[0], wait) && move(q, source, destination, from, to);
+  if (!done) q.wait(hashes, wait);
+  q.leave(hashes);
+  if (!done) reply_value(q, "value", std::nullopt);
 }
 
 constexpr Verb kVerbs[] = {

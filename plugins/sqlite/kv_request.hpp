@@ -184,6 +184,13 @@ class Request {
   // Throws when the reply has no room or nobody waits for it any more. Every so many rows.
   void check_room() const;
 
+  // Whether what is there is this call's: nobody who has waited longer still waits for it. One that
+  // does not wait takes what it finds.
+  [[nodiscard]] bool is_first(std::uint64_t hash, std::int64_t wait_ms) const;
+  // The call waits no more: it was served, or in vain.
+  void leave(const std::vector<std::uint64_t>& hashes) const {
+    work_->waiters.leave(hashes, call_.received_us);
+  }
   // Nothing is there. Throws HG_RETRY_WAIT while the wait lasts, to be asked again when one of
   // `hashes` (Waiters::hash) is woken or after a pause of at most `poll_ms`. Returns when the wait
   // is over: received + wait_ms, or what is left of the call, or at once in a batch.

@@ -6,7 +6,7 @@ import time
 
 import msgpack
 import pytest
-from gateway import (APPLIED, CANCEL, CREDIT, DATA, DEADLINE, DENIED, HELLO, INVALID, NOT_FOUND, NOT_SENT, OK,
+from gateway import (APPLIED, CANCEL, CANCELLED, CREDIT, DATA, DEADLINE, DENIED, HELLO, INVALID, NOT_FOUND, NOT_SENT, OK,
                      OVERLOADED, PING, PONG, QUEUE_TIMEOUT, REPLY, REQUEST, TOO_LARGE,
                      UNAUTHENTICATED, UNAVAILABLE, UNSUPPORTED, WELCOME, until)
 
@@ -241,6 +241,34 @@ def test_an_atomic_batch_that_failed_under_a_key_is_tried_again(gw):
     assert [item[0] for item in again[5]] == [OK, OK] and "replayed" not in again[4], again
     once = c.call("sql", "batch", body, key="failed-batch")
     assert once[4]["replayed"] and c.rows("select count(*) from batched") == [[2]]
+
+
+def test_who_waited_longest_for_a_list_is_served_first(start):
+    gw = start(grants='[[grants]]\nservice = "app"\nstore = "kv"\naccess = "write"',
+               stores='[stores.kv]\nplugin = "sqlite"\nkind = "key_value"\n'
+                      'options = { path = "kv.db" }')
+    pusher = gw.client()
+
+    def calls():
+        return sum(int(p["calls"]) for p in pusher.show("pools") if p["store"] == "kv")
+
+    def wait(client):
+        return client.request("kv", "blpop", {"keys": [b"q"], "wait_ms": 60_000}, timeout_ms=70_000)
+
+    waiters = []
+    for i in range(6):
+        before = calls()
+        waiters.append((gw.client(), b"%d" % i))
+        wait(waiters[-1][0])
+        until(lambda: calls() > before, what="parked")
+    for client, value in waiters:
+        pushed = pusher.request("kv", "rpush", {"key": b"q", "values": [value]})
+        late = wait(pusher)  # right behind the push: it is not served before those that were there
+        reply = client.receive()
+        assert reply is not None and reply[5]["value"] == value, reply
+        assert pusher.receive()[2:4] == [pushed, OK]
+        pusher.send([1, CANCEL, late])
+        assert pusher.receive()[2:4] == [late, CANCELLED]
 
 
 def test_a_read_past_its_deadline_ends_its_transaction(gw):

@@ -447,7 +447,7 @@ std::shared_ptr<Ticket> BareStore::start(std::string_view verb, const Json& body
   c.service = sdk::lend(std::string_view(t->service));
   c.key = sdk::lend(std::string_view(t->key));
   c.lease = o.lease;
-  c.received_us = clock_us(nullptr);
+  c.received_us = o.received_us != 0 ? o.received_us : clock_us(nullptr);
   c.deadline_us = c.received_us + o.timeout_ms * 1000;
   c.work_until_us = c.deadline_us - std::min<std::uint64_t>(o.timeout_ms * 50, 100'000);
   c.fetch = o.fetch;

@@ -58,6 +58,7 @@ struct Reply {
 
 struct CallOptions {
   std::uint64_t timeout_ms = 10'000;
+  std::uint64_t received_us = 0;  // of a call that is asked again: when it arrived; 0: now
   std::uint64_t lease = 0;
   bool read_only = false;
   int access = HG_ACCESS_WRITE;

@@ -23,21 +23,24 @@ class Parking {
   }
   ~Parking() { BareHost::the().on_wake = nullptr; }
 
+  int woken(std::uint64_t token) {
+    const std::lock_guard lock(mutex_);
+    return woken_[token];
+  }
+
   // Calls until the verb answers. `poll`: ask again after retry_after_ms too, as the core does;
   // without it only a wake can help, which is how the wakes are proved.
   Reply call(BareStore& store, const std::string& verb, Json body, bool poll = false) {
-    const auto began = Clock::now();
     const std::int64_t wait = body["wait_ms"];
+    const CallOptions options = {.timeout_ms = static_cast<std::uint64_t>(wait) + 10'000,
+                                 .received_us = BareHost::the().now_us(&BareHost::the())};
     std::map<std::uint64_t, int> seen;
     for (;;) {
       {
         const std::lock_guard lock(mutex_);
         seen = woken_;  // a wake between the answer and the wait must not be lost
       }
-      const auto gone =
-          std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - began).count();
-      body["wait_ms"] = std::max<std::int64_t>(wait - gone, 0);
-      Reply r = store.call(verb, body);
+      Reply r = store.call(verb, body, options);
       if (r.retry != HG_RETRY_WAIT) return r;
       EXPECT_EQ(r.code, HG_NOT_FOUND);
       EXPECT_EQ(r.outcome, HG_REJECTED);
@@ -170,6 +173,54 @@ TEST_F(KvRace, BlockingVerbsAreWokenByEveryKindOfPush) {
     waiter.join();
     EXPECT_LT(Clock::now() - began, std::chrono::seconds(10)) << verb;
   }
+}
+
+// Each asks again whenever it likes; who has waited longest is served first all the same.
+TEST_F(KvRace, WaitersAreServedOldestFirst) {
+  const std::uint64_t now = BareHost::the().now_us(&BareHost::the());
+  const Json one = {{"keys", list({"q"})}, {"wait_ms", 60'000}};
+  const Json two = {{"keys", list({"other", "q"})}, {"wait_ms", 60'000}};
+  const Json move = {{"source", "q"},    {"destination", "done"}, {"from", "left"},
+                     {"to", "right"}, {"wait_ms", 60'000}};
+  struct Waiter {
+    std::string verb, service;
+    Json body;
+  };
+  const std::vector<Waiter> waiters = {{"blpop", "a", one}, {"brpop", "b", two},
+                                       {"blmove", "a", move}, {"blpop", "b", one}};
+  const auto ask = [&](std::size_t i) {
+    const Waiter& w = waiters[i];
+    return store.call(w.verb, w.body,
+                      {.timeout_ms = 90'000, .received_us = now + i, .service = w.service});
+  };
+  for (std::size_t i = 0; i < waiters.size(); ++i)
+    ASSERT_EQ(ask(i).retry, HG_RETRY_WAIT) << "it is parked";
+  for (std::size_t turn = 0; turn < waiters.size(); ++turn) {
+    const std::string value = "v" + std::to_string(turn);
+    ok("rpush", {{"key", "q"}, {"values", list({value})}});
+    for (std::size_t i = waiters.size() - 1; i > turn; --i)
+      ASSERT_EQ(ask(i).retry, HG_RETRY_WAIT) << i << " was served before " << turn;
+    const Reply r = ask(turn);
+    ASSERT_TRUE(r.ok()) << r.message;
+    EXPECT_EQ(r.body["value"], bin(value));
+  }
+  // Who asked too early is woken when the one before it was served.
+  ASSERT_EQ(ask(0).retry, HG_RETRY_WAIT);
+  ASSERT_EQ(ask(1).retry, HG_RETRY_WAIT);
+  ok("rpush", {{"key", "q"}, {"values", list({"x", "y"})}});
+  const std::uint64_t token = ask(1).wait_token;
+  const int before = parking.woken(token);
+  EXPECT_EQ(ask(0).body["value"], bin("x"));
+  EXPECT_GT(parking.woken(token), before);
+  EXPECT_EQ(ask(1).body["value"], bin("y"));
+  // Who does not wait takes what is there; who has given up is soon forgotten.
+  ASSERT_EQ(ask(0).retry, HG_RETRY_WAIT);
+  ok("rpush", {{"key", "q"}, {"values", list({"x", "y"})}});
+  EXPECT_EQ(ok("blpop", {{"keys", list({"q"})}, {"wait_ms", 0}})["value"], bin("x"));
+  ASSERT_EQ(ask(1).retry, HG_RETRY_WAIT);
+  Reply r = ask(1);
+  while (r.retry == HG_RETRY_WAIT) r = ask(1);
+  EXPECT_EQ(r.body["value"], bin("y"));
 }
 
 TEST_F(KvRace, WaitsEnd) {
