@@ -1,6 +1,7 @@
 // ping, explain and batch; the rest is the kind's.
 #include "plugins/sqlite/verbs.hpp"
 
+#include <map>
 #include <utility>
 
 #include "plugins/sdk/recorder.hpp"
@@ -53,10 +54,16 @@ void write_item(proto::Writer& w, const ItemResult& r, proto::Bytes body) {
   body.empty() || (r.error && !r.partial) ? w.nil() : w.raw(body);
 }
 
+// INSERT OR ROLLBACK, ON CONFLICT ROLLBACK, RAISE(ROLLBACK): a constraint that took the whole
+// transaction with it. Nothing else is wrong.
+bool rolled_back_by_constraint(const sdk::Error& e, const Database& db) {
+  return !db.in_transaction() && (e.vendor_code & 0xff) == SQLITE_CONSTRAINT;
+}
+
 // Runs an item; throws only what ends the whole batch.
 ItemResult run_item(SqliteDriver& driver, std::string_view verb, proto::Bytes body,
                     const hg_call& call, Database& db, sdk::Recorder& recorder, bool savepoint,
-                    bool check_keys) {
+                    bool leased) {
   ItemResult r;
   hg_call item = call;
   item.verb = sdk::lend(verb);
@@ -67,13 +74,18 @@ ItemResult run_item(SqliteDriver& driver, std::string_view verb, proto::Bytes bo
   try {
     execute_call(driver, item, db, sink, r.done, true);
     sink.commit();
-    if (check_keys && has_open_foreign_key(db)) throw open_foreign_key();
+    if (savepoint && !leased && has_open_foreign_key(db)) throw open_foreign_key();
   } catch (const PartialFailure& e) {
     sink.commit();
     r.error = e;
     r.partial = true;
   } catch (...) {
     r.error = current_error();
+  }
+  if (r.error && !leased && rolled_back_by_constraint(*r.error, db)) {
+    r.error->outcome = sdk::Outcome::rolled_back;
+    r.done = {};
+    return r;
   }
   const bool gone = !db.in_transaction();
   const bool reroute =
@@ -99,46 +111,48 @@ void execute_batch(SqliteDriver& driver, const hg_call& call, Database& db, sdk:
   proto::Writer w(&sink);
   if (writes && atomic) db.exec("SAVEPOINT headgate_batch");
   w.array(n);
-  std::optional<ItemResult> failed;
-  std::uint32_t failed_at = 0;
+  std::map<std::uint32_t, ItemResult> failed;  // by the item's index
+  std::optional<std::uint32_t> ended_at;       // the failure that ended the batch
   std::int64_t rows = 0;
-  for (std::uint32_t i = 0; i < n && !failed; ++i) {
+  for (std::uint32_t i = 0; i < n && !ended_at; ++i) {
     items.read_array();
     const std::string_view verb = items.read_str();
     const proto::Bytes body = items.skip();
     recorder.clear();
-    ItemResult r = run_item(driver, verb, body, call, db, recorder, writes && !atomic,
-                            writes && !atomic && !leased);
+    ItemResult r = run_item(driver, verb, body, call, db, recorder, writes && !atomic, leased);
     rows += r.done.rows_affected.value_or(0);
-    if (atomic && r.error) {
-      failed = std::move(r);
-      failed_at = i;
-      break;
+    // Where the transaction is gone, an independent batch ends as an atomic one does.
+    if (r.error && (atomic || (writes && !db.in_transaction()))) {
+      ended_at = i;
+    } else {
+      write_item(w, r, recorder.reply());
+      need_room(w, sink);
     }
-    write_item(w, r, recorder.reply());
-    need_room(w, sink);
+    if (r.error) failed.emplace(i, std::move(r));
   }
-  if (!failed) {  // only then rows_affected is given
+  if (!ended_at) {  // only then rows_affected is given
     if (writes && atomic) db.exec("RELEASE headgate_batch");
     done.rows_affected = rows;
     return;
   }
-  if (writes) {
+  if (writes && db.in_transaction()) {
     db.exec("ROLLBACK TO headgate_batch");
     db.exec("RELEASE headgate_batch");
   }
   sink.rewind();
   proto::Writer again(&sink);
   again.array(n);
-  const std::string because = "item " + std::to_string(failed_at) + " of the atomic batch failed";
+  const std::string because =
+      "item " + std::to_string(*ended_at) +
+      (atomic ? " of the atomic batch failed" : " of the batch rolled the whole batch back");
   for (std::uint32_t i = 0; i < n; ++i) {
-    ItemResult other;
-    other.error.emplace(sdk::Code::transaction_aborted,
-                        i < failed_at ? sdk::Outcome::rolled_back : sdk::Outcome::rejected,
-                        because);
-    if (i == failed_at && std::exchange(failed->partial, false))
-      failed->error->outcome = sdk::Outcome::rolled_back;  // what it had kept went with the batch
-    write_item(again, i == failed_at ? *failed : other, {});
+    ItemResult& r = failed[i];
+    if (!r.error)
+      r.error.emplace(sdk::Code::transaction_aborted,
+                      i < *ended_at ? sdk::Outcome::rolled_back : sdk::Outcome::rejected, because);
+    if (std::exchange(r.partial, false))
+      r.error->outcome = sdk::Outcome::rolled_back;  // what it had kept went with the batch
+    write_item(again, r, {});
   }
   need_room(again, sink);
 }

@@ -21,6 +21,11 @@ constexpr std::uint64_t kTrimPauseMinUs = 100'000;
 constexpr std::uint64_t kTrimPauseFactor = 10;
 constexpr std::uint64_t kPurgeEveryUs = 1'000'000;
 
+// A batch that was undone as a whole; its reply says so of each item.
+bool is_undone_batch(const hg_call& call, const sdk::Done& done) {
+  return sdk::text(call.verb) == "batch" && !done.rows_affected;
+}
+
 bool is_alone(const hg_call& c) { return (c.flags & (HG_CALL_STREAM | HG_CALL_UPLOAD)) != 0; }
 
 }  // namespace
@@ -244,13 +249,14 @@ void WriteConnection::drop_lost(Members& pending, std::size_t ran, Members& alon
   for (std::size_t i = 0; i < ran; ++i) forget(*pending[i]);
   Member& m = *pending[ran];
   pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(ran));
-  const bool own_end = db_.stopped() == Database::Stop::cancelled ||
-                       (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us);
+  const bool own_end =
+      m.error && (db_.stopped() == Database::Stop::cancelled ||
+                  (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us));
   if (own_end) {
     m.sink.rewind();
     m.done = {};
     m.partial = false;
-    if (m.error) m.error->outcome = sdk::Outcome::rolled_back;
+    m.error->outcome = sdk::Outcome::rolled_back;
     finish(m);
     return;
   }
@@ -266,6 +272,7 @@ void WriteConnection::run_alone(Member& m) {
     return finish(m);
   }
   const bool kept = run(m, false);
+  if (!kept && !m.error && is_undone_batch(*m.call, m.done)) return finish(m);
   if (!kept || (m.error && !m.partial)) {
     rollback();
     if (!m.error)
@@ -369,8 +376,7 @@ void WriteConnection::execute(Member& m, bool leased) {
     throw whole;
   }
   sink.commit();
-  const bool undone = sdk::text(call.verb) == "batch" && !m.done.rows_affected;
-  if (!undone)  // what failed leaves no record: it may be tried again
+  if (!is_undone_batch(call, m.done))  // what failed leaves no record: it may be tried again
     record(db_, call, now + driver_.options().keep_keys_ms, recorder.reply(), m.done);
   proto::Writer w(&m.sink);
   w.raw(recorder.reply());

@@ -9,6 +9,7 @@
 //     when it was stopped by its own caller or deadline;
 //   - a call is stopped when another's time in its batch is over, and runs again alone: who waits
 //     behind it is told that nothing was done, and not too late;
+//   - when it is an item of a batch that does so, that batch says of its items what became of them;
 //   - a deferred foreign key that would fail the COMMIT fails its own call;
 //   - calls known to be slow, streams and uploads run alone; a batch ends after batch_ms;
 //   - when COMMIT fails, everybody's call is rolled back and tried again alone.

@@ -44,6 +44,12 @@ class Group : public ::testing::Test {
     ASSERT_TRUE(r.ok()) << text << ": " << r.message;
   }
   Json rows() { return store->call("query", {{"sql", "SELECT n FROM t ORDER BY n"}}).body["rows"]; }
+  // [code, outcome] of each item of a batch.
+  static Json outcomes(const Reply& r) {
+    Json out = Json::array();
+    for (const Json& item : r.body) out.push_back({item[0], item[1]["outcome"]});
+    return out;
+  }
   std::int64_t count() {
     return store->call("query", {{"sql", "SELECT count(*) FROM t"}}).body["rows"][0][0];
   }
@@ -112,9 +118,59 @@ TEST_F(Group, RollbackInsideSeveralStatementsCommitsNothingByItself) {
     const auto r =
         store->together({insert(1), {"batch", {{"atomic", atomic}, {"items", items}}}, insert(2)});
     EXPECT_TRUE(r[0].ok() || atomic);
-    EXPECT_EQ(r[1].outcome, HG_ROLLED_BACK);
+    ASSERT_TRUE(r[1].ok()) << r[1].message;
+    EXPECT_EQ(outcomes(r[1]), (Json{{HG_TRANSACTION_ABORTED, HG_ROLLED_BACK},
+                                    {HG_EXISTS, HG_ROLLED_BACK},
+                                    {HG_TRANSACTION_ABORTED, HG_REJECTED}}));
     EXPECT_EQ(rows(), (Json{{0}, {1}, {2}}));
   }
+}
+
+// What an item did is undone by a later one's ROLLBACK: it says so, and nobody else is harmed.
+TEST_F(Group, AnItemThatRollsBackTellsForItsWholeBatch) {
+  must("INSERT INTO t VALUES (0)");
+  must(
+      "CREATE TRIGGER tr BEFORE INSERT ON t WHEN NEW.n = 13 BEGIN SELECT RAISE(ROLLBACK, "
+      "'unlucky'); END");
+  must("CREATE TABLE u(n UNIQUE ON CONFLICT ROLLBACK)");
+  must("INSERT INTO u VALUES (0)");
+  int n = 20;
+  for (const char* text : {"INSERT OR ROLLBACK INTO t VALUES (0)", "INSERT INTO t VALUES (13)",
+                           "INSERT INTO u VALUES (0)"}) {
+    const auto item = [](const Call& c) { return Json::array({c.first, c.second}); };
+    const Json batch = {{"atomic", false},
+                        {"items", Json::array({item(insert(7)), item(insert(0)),
+                                               item(run(text)), item(insert(8))})}};
+    const Json expected = {{HG_TRANSACTION_ABORTED, HG_ROLLED_BACK},
+                           {HG_EXISTS, HG_REJECTED},
+                           {std::string(text).ends_with("(13)") ? HG_CONSTRAINT : HG_EXISTS,
+                            HG_ROLLED_BACK},
+                           {HG_TRANSACTION_ABORTED, HG_REJECTED}};
+    const Call whole = {"batch", batch};
+    const auto r = store->together({insert(n + 1), whole, insert(n + 2), whole, insert(n + 3)});
+    n += 3;
+    for (const std::size_t i : {0, 2, 4}) {
+      EXPECT_TRUE(r[i].ok()) << r[i].message;
+      EXPECT_EQ(r[i].rows_affected, 1);
+    }
+    for (const std::size_t i : {1, 3}) EXPECT_EQ(outcomes(r[i]), expected) << text;
+    // Alone, and under a key, which keeps no record of it.
+    EXPECT_EQ(outcomes(store->call("batch", batch)), expected);
+    for (int i = 0; i < 2; ++i) {
+      const Reply keyed = store->call("batch", batch, {.key = text});
+      EXPECT_EQ(outcomes(keyed), expected);
+      EXPECT_EQ(keyed.flags & HG_DONE_REPLAYED, 0u);
+    }
+    EXPECT_EQ(count(), n - 19);
+  }
+  // In a caller's transaction the whole of it is gone, and the call says so.
+  const Reply begun = store->call("begin", Json::object());
+  const Json item = Json::array({"execute", {{"sql", "INSERT INTO t VALUES (13)"}}});
+  const Json batch = {{"atomic", false}, {"items", Json::array({item})}};
+  const Reply r = store->call("batch", batch, {.lease = begun.lease_id});
+  EXPECT_EQ(r.outcome, HG_ROLLED_BACK);
+  EXPECT_EQ(r.lease, HG_LEASE_FAILED);
+  store->call("rollback", Json::object(), {.lease = begun.lease_id});
 }
 
 TEST_F(Group, TriggerRaiseRollback) {
