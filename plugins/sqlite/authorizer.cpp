@@ -9,14 +9,25 @@ namespace headgate::sqlite {
 namespace {
 
 constexpr std::string_view kOurs = "headgate_";
+constexpr const char* kOneFile = "ATTACH, DETACH and VACUUM are not offered: a store is one file";
 
 bool ours(const char* name) {
   return name != nullptr && strncasecmp(name, kOurs.data(), kOurs.size()) == 0;
 }
 
+bool in_a_name(char c) {
+  return (c >= '0' && c <= '9') || ((c | 0x20) >= 'a' && (c | 0x20) <= 'z') || c == '_' ||
+         c == '$' || (c & 0x80) != 0;
+}
+
+// Where one of our names begins in a text, be it in quotes: too much rather than too little.
 bool mentions_ours(std::string_view sql) {
   const auto same = [](char a, char b) { return (a | 0x20) == (b | 0x20) || a == b; };
-  return std::search(sql.begin(), sql.end(), kOurs.begin(), kOurs.end(), same) != sql.end();
+  for (auto at = sql.begin();; ++at) {
+    at = std::search(at, sql.end(), kOurs.begin(), kOurs.end(), same);
+    if (at == sql.end()) return false;
+    if (at == sql.begin() || !in_a_name(*(at - 1))) return true;
+  }
 }
 
 bool is(const char* name, std::string_view what) {
@@ -43,6 +54,8 @@ int Authorizer::deny(std::string why) {
   }
   return SQLITE_DENY;
 }
+
+void Authorizer::deny_vacuum() { deny(kOneFile); }
 
 int Authorizer::deny_transaction(std::string_view what) {
   std::string verb(what);
@@ -78,7 +91,7 @@ int Authorizer::ask(int action, const char* a, const char* b, const char* db) {
           "tables, columns, keys and indexes describe its schema");
     case SQLITE_ATTACH:
     case SQLITE_DETACH:
-      return deny("ATTACH, DETACH and VACUUM are not offered: a store is one file");
+      return deny(kOneFile);
     case SQLITE_CREATE_TEMP_INDEX:
     case SQLITE_CREATE_TEMP_TABLE:
     case SQLITE_CREATE_TEMP_TRIGGER:
@@ -94,6 +107,11 @@ int Authorizer::ask(int action, const char* a, const char* b, const char* db) {
       return SQLITE_OK;
     case SQLITE_ALTER_TABLE:  // a: database, b: table; a new name is not told
       if (ours(b) || mentions_ours(sql_)) break;
+      return SQLITE_OK;
+    case SQLITE_CREATE_TABLE:  // what these name is not told, or only where they are used
+    case SQLITE_CREATE_TRIGGER:
+    case SQLITE_CREATE_VIEW:
+      if (ours(a) || ours(b) || mentions_ours(sql_)) break;
       return SQLITE_OK;
     case SQLITE_READ:
       if (is(a, "sqlite_stmt"))  // the texts of other callers

@@ -30,6 +30,9 @@ class Authorizer {
     refusal_.reset();
   }
 
+  // For VACUUM, about which SQLite asks nothing.
+  void deny_vacuum();
+
   // Why the last compilation was denied; empty when the authorizer had no part in it.
   [[nodiscard]] const std::optional<sdk::Error>& refusal() const { return refusal_; }
 

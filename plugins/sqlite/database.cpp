@@ -43,9 +43,8 @@ std::string reason(const std::string& path, sqlite3* db, int rc) {
   return why;
 }
 
-}  // namespace
-
-bool is_blank(std::string_view s) {
+// What comes behind leading white space, comments and semicolons.
+std::string_view after_blank(std::string_view s) {
   std::size_t i = 0;
   while (i < s.size()) {
     const char c = s[i];
@@ -53,17 +52,27 @@ bool is_blank(std::string_view s) {
       ++i;
     } else if (c == '-' && s.substr(i, 2) == "--") {
       i = s.find('\n', i);
-      if (i == std::string_view::npos) return true;
+      if (i == std::string_view::npos) return {};
     } else if (c == '/' && s.substr(i, 2) == "/*") {
       i = s.find("*/", i + 2);
-      if (i == std::string_view::npos) return true;
+      if (i == std::string_view::npos) return {};
       i += 2;
     } else {
-      return false;
+      break;
     }
   }
-  return true;
+  return s.substr(i);
 }
+
+bool is_vacuum(std::string_view sql) {
+  constexpr std::string_view kWord = "VACUUM";
+  const std::string_view s = after_blank(sql);
+  return s.size() >= kWord.size() && sqlite3_strnicmp(s.data(), kWord.data(), 6) == 0;
+}
+
+}  // namespace
+
+bool is_blank(std::string_view sql) { return after_blank(sql).empty(); }
 
 struct Database::Impl {
   const hg_host* host = nullptr;
@@ -247,6 +256,11 @@ Statement Database::prepare(std::string_view sql, Trust trust) {
   impl_->authorizer.trust = before;
   if (rc == SQLITE_TOOBIG) throw error_from(rc, "the statement's text is longer than 1 MiB");
   if (rc != SQLITE_OK) refuse(rc);
+  if (trust == Trust::caller && is_vacuum(sql)) {  // SQLite asks no authorizer about it
+    sqlite3_finalize(stmt);
+    impl_->authorizer.deny_vacuum();
+    refuse(SQLITE_AUTH);
+  }
   if (stmt == nullptr)
     throw sdk::Error(sdk::Code::invalid, sdk::Outcome::rejected, "the text holds no statement");
   const std::size_t used = static_cast<std::size_t>(tail - sql.data());

@@ -211,13 +211,29 @@ TEST_F(Sql, OneStatementAndNoTransactionControl) {
   must("execute", sql("CREATE TABLE t(n)"));
   EXPECT_EQ(store.call("execute", sql("ALTER TABLE t RENAME TO HEADGATE_y")).code, HG_DENIED);
   must("execute", sql("ALTER TABLE t RENAME TO u"));
-  // A view over our table, or a trigger that writes it, is refused where it would be used.
-  must("execute", sql("CREATE VIEW v AS SELECT * FROM headgate_idempotency"));
+  // What would name our tables later is refused when it is made, and where another program made it.
+  for (const char* text :
+       {"CREATE VIEW v AS SELECT * FROM headgate_idempotency",
+        "CREATE TRIGGER tr AFTER INSERT ON u BEGIN DELETE FROM [Headgate_idempotency]; END",
+        "CREATE TRIGGER tr AFTER INSERT ON u BEGIN INSERT INTO u SELECT key FROM "
+        "main.\"headgate_idempotency\"; END",
+        "CREATE TABLE w(k REFERENCES headgate_idempotency(key))"})
+    refused(store.call("execute", sql(text)), HG_DENIED, "42501", "belong to the gateway");
+  must("execute", sql("CREATE TRIGGER tr AFTER INSERT ON u BEGIN DELETE FROM u WHERE n = "
+                      "'my_headgate_x'; END"));
+  sqlite3* other = nullptr;
+  ASSERT_EQ(sqlite3_open((store.dir() + "/store.db").c_str(), &other), SQLITE_OK);
+  EXPECT_EQ(sqlite3_exec(other,
+                         "CREATE VIEW v AS SELECT * FROM headgate_idempotency; CREATE TRIGGER late "
+                         "AFTER INSERT ON u BEGIN DELETE FROM headgate_idempotency; END",
+                         nullptr, nullptr, nullptr),
+            SQLITE_OK);
+  sqlite3_close(other);
   EXPECT_EQ(store.call("query", sql("SELECT * FROM v")).code, HG_DENIED);
-  for (const char* text : {"VACUUM", "VACUUM INTO '/tmp/stolen.db'"}) {
-    EXPECT_FALSE(store.call("execute", sql(text)).ok());
-    EXPECT_FALSE(store.call("query", sql(text)).ok());
-  }
+  EXPECT_EQ(store.call("execute", sql("INSERT INTO u VALUES (1)")).code, HG_DENIED);
+  for (const char* text : {"VACUUM", "/* x */ vacuum;", "VACUUM INTO '/tmp/stolen.db'"})
+    for (const char* verb : {"execute", "query"})
+      refused(store.call(verb, sql(text)), HG_DENIED, "42501", "VACUUM");
   EXPECT_FALSE(
       store.call("execute", sql("INSERT INTO sqlite_schema VALUES ('table','x','x',0,'')")).ok());
 }
