@@ -89,6 +89,8 @@ Value Value::array(Array a) {
   v.tag_ = Tag::array;
   return v;
 }
+Value Value::object() { return object(Object()); }
+
 Value Value::object(Object o) {
   Value v;
   v.as_.object = new Object(std::move(o));

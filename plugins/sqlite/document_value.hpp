@@ -85,7 +85,8 @@ class Value {
   static Value object_id(std::string twelve_bytes);
   static Value regex(Regex r);
   static Value array(Array a = {});
-  static Value object(Object o = {});
+  static Value object();
+  static Value object(Object o);
   static Value plain(Tag tag);  // null, undefined, min_key, max_key
 
   [[nodiscard]] Tag tag() const { return tag_; }
