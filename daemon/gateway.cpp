@@ -119,6 +119,7 @@ config::SchemaOf schema_of(plugin::Libraries& libraries) {
       s.secret = o.secret;
       s.min = o.min;
       s.max = o.max;
+      s.values = o.values;
       schema.options.push_back(std::move(s));
     }
     for (const plugin::Kind& k : d.kinds) {

@@ -9,7 +9,7 @@
 #include "cli.hpp"
 #include "json.hpp"
 #include "output.hpp"
-#include "statements.hpp"
+#include "proto/statements.hpp"
 
 namespace headgate::cli {
 namespace {
@@ -44,14 +44,14 @@ class Prompt {
     if (!line.empty()) ::add_history(line.c_str());
     if (pending_.empty() && line.starts_with('\\')) return command(line);
     pending_ += line + "\n";
-    Cut parts = cut(pending_);
+    proto::Cut parts = proto::cut(pending_);
     pending_ = parts.rest;
     for (const std::string& text : parts.statements) guarded([&] { statement(text); });
     return true;
   }
 
   void statement(const std::string& text) {
-    const std::string word = first_word(text);
+    const std::string word = proto::first_word(text);
     const auto nothing = pack(Doc());
     if (word == "BEGIN" || word == "START") {
       if (tx_ != 0) throw Usage("a transaction is open already");

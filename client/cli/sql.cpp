@@ -11,7 +11,7 @@
 #include "cli.hpp"
 #include "json.hpp"
 #include "output.hpp"
-#include "statements.hpp"
+#include "proto/statements.hpp"
 
 namespace headgate::cli {
 namespace {
@@ -54,7 +54,7 @@ int run_rows(Session& s, const SqlArgs& a, std::string_view verb, Bytes body, Ca
 
 // Statements of a file, all in one transaction when asked for.
 int run_file(Session& s, const SqlArgs& a) {
-  Cut parts = cut(read_text(a.file));
+  proto::Cut parts = proto::cut(read_text(a.file));
   if (!parts.rest.empty()) parts.statements.push_back(parts.rest);
   if (parts.statements.empty()) throw Usage(a.file + " holds no statement");
   if (parts.statements.size() > 1 && !a.params.empty()) {
@@ -85,7 +85,7 @@ int run_file(Session& s, const SqlArgs& a) {
 int run_text(Session& s, const SqlArgs& a, const std::string& text, std::uint64_t tx) {
   const auto body = statement("sql", text, a.params);
   const CallOptions o = s.call_options(a.words, tx);
-  if (is_query(text)) return run_rows(s, a, "query", body, o);
+  if (proto::is_query(text)) return run_rows(s, a, "query", body, o);
   const Reply r = s.done(a.store, "execute", body, o);
   RowsWriter rows(s.options().format);
   rows.piece(r.body());

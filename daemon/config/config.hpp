@@ -262,7 +262,8 @@ struct OptionSchema {
   Type type = Type::str;
   bool required = false;
   bool secret = false;
-  std::optional<std::int64_t> min, max;
+  std::optional<std::int64_t> min, max;  // of a number; of a str or list: its length
+  std::vector<std::string> values = {};  // that a str may have; empty: any
 };
 struct PluginSchema {
   std::vector<OptionSchema> options;

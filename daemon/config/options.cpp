@@ -22,7 +22,7 @@ std::string_view expected(Type type) {
     case Type::boolean:
       return "true or false";
     case Type::list:
-      return "an array";
+      return "an array of strings";
     case Type::duration_ms:
       return "a duration like \"5s\" or \"250ms\"";
     case Type::bytes:
@@ -107,18 +107,45 @@ std::optional<std::int64_t> number(const Node& n, Type type) {
 }
 
 std::string show_number(std::int64_t n, Type type) {
+  if (type == Type::str) return std::to_string(n) + " bytes";
+  if (type == Type::list) return std::to_string(n) + " strings";
   if (type == Type::duration_ms) return format_duration(Micros(n * 1000));
   if (type == Type::bytes) return format_size(static_cast<std::uint64_t>(n));
   return std::to_string(n);
 }
 
+// "5 is out of range, expected from 1 to 4", or "".
+std::string out_of_range(std::int64_t value, const OptionSchema& o) {
+  if ((!o.min || value >= *o.min) && (!o.max || value <= *o.max)) return {};
+  std::string out = show_number(value, o.type) + " is out of range, expected";
+  if (o.min) out += " from " + show_number(*o.min, o.type);
+  if (o.max) out += " to " + show_number(*o.max, o.type);
+  return out;
+}
+
+std::string one_of(const std::vector<std::string>& values) {
+  std::string out;
+  for (const std::string& v : values) out += (out.empty() ? "" : ", ") + quote(v);
+  return (values.size() == 1 ? "" : "one of ") + out;
+}
+
 // Writes the option; what is wrong with it, or "".
 std::string write_option(proto::Writer& w, const Node& n, const OptionSchema& o) {
-  const std::string wrong = "expected " + std::string(expected(o.type)) + ", not " +
+  const std::string wanted = o.values.empty() ? std::string(expected(o.type)) : one_of(o.values);
+  const std::string wrong = "expected " + wanted + ", not " +
                             (n.is(Node::Kind::string) ? quote(n.text) : std::string(name(n.kind)));
   switch (o.type) {
     case Type::str:
       if (!n.is(Node::Kind::string)) return wrong;
+      if (n.text.find('\0') != std::string::npos) return "expected a string without NUL";
+      if (!o.values.empty()) {
+        if (std::find(o.values.begin(), o.values.end(), n.text) == o.values.end()) return wrong;
+      } else if (o.min && *o.min > 0 && n.text.empty()) {
+        return "expected a string that is not empty";
+      } else if (auto range = out_of_range(static_cast<std::int64_t>(n.text.size()), o);
+                 !range.empty()) {
+        return range;
+      }
       w.str(n.text);
       return {};
     case Type::boolean:
@@ -126,19 +153,20 @@ std::string write_option(proto::Writer& w, const Node& n, const OptionSchema& o)
       w.boolean(n.flag);
       return {};
     case Type::list:
-      if (!n.is(Node::Kind::array) || !write_plain(w, n, 0)) return wrong;
+      if (!n.is(Node::Kind::array)) return wrong;
+      for (const Node& i : n.items) {
+        if (!i.is(Node::Kind::string)) return wrong + " with " + std::string(name(i.kind));
+      }
+      if (auto range = out_of_range(static_cast<std::int64_t>(n.items.size()), o); !range.empty())
+        return range;
+      write_plain(w, n, 0);
       return {};
     default:
       break;
   }
   const auto value = number(n, o.type);
   if (!value) return wrong;
-  if ((o.min && *value < *o.min) || (o.max && *value > *o.max)) {
-    std::string range = show_number(*value, o.type) + " is out of range, expected";
-    if (o.min) range += " from " + show_number(*o.min, o.type);
-    if (o.max) range += " to " + show_number(*o.max, o.type);
-    return range;
-  }
+  if (auto range = out_of_range(*value, o); !range.empty()) return range;
   w.sint(*value);
   return {};
 }

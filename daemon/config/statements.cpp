@@ -6,6 +6,8 @@
 #include <iterator>
 
 #include "daemon/config/tree.hpp"
+#include "proto/cursor.hpp"
+#include "proto/statements.hpp"
 
 namespace headgate::config {
 namespace {
@@ -35,19 +37,36 @@ std::optional<std::string_view> heading(std::string_view line) {
   return trim(line.substr(5));
 }
 
+// The column of the first character that is no UTF-8 text, or 0.
+std::uint32_t not_text(std::string_view line) {
+  if (proto::valid_utf8(line) && line.find('\0') == std::string_view::npos) return 0;
+  std::uint32_t column = 1;
+  for (std::size_t at = 0; at < line.size(); ++column) {
+    std::size_t size = 1;
+    while (size <= 4 && !proto::valid_utf8(line.substr(at, size))) ++size;
+    if (size > 4 || line[at] == '\0') return column;
+    at += size;
+  }
+  return column;
+}
+
 class Parser {
  public:
   Parser(const std::string& file, std::vector<Statement>& into, std::vector<ConfigFault>& faults)
       : file_(file), into_(into), faults_(faults) {}
 
   void line(std::string_view text, std::uint32_t number) {
+    if (const std::uint32_t column = not_text(text); column != 0) {
+      fault({file_, number, column}, "expected text in UTF-8, without NUL");
+    }
     if (const auto n = heading(text)) {
       finish();
-      open_ = true;
+      open_ = begun_ = true;
       current_ = {std::string(*n), {}, {file_, number, 1}};
       return;
     }
     if (open_) {
+      if (begun_) before_text(text, number);
       current_.text += text;
       current_.text += '\n';
     } else if (const auto t = trim(text); !t.empty() && !t.starts_with("--")) {
@@ -66,6 +85,12 @@ class Parser {
     }
     if (only_comments(text)) {
       return fault(current_.place, "statement '" + current_.name + "' has no text");
+    }
+    if (const proto::Cut parts = proto::cut(text);
+        parts.statements.size() + (parts.rest.empty() ? 0 : 1) > 1) {
+      return fault(current_.place, "statement '" + current_.name +
+                                       "': expected one statement; another one needs a heading "
+                                       "`-- name: NAME` of its own");
     }
     const auto twin = std::find_if(into_.begin(), into_.end(),
                                    [&](const Statement& s) { return s.name == current_.name; });
@@ -90,6 +115,18 @@ class Parser {
     }
     return true;
   }
+  // A line between a heading and its text: a comment that says something, or the text's first.
+  void before_text(std::string_view text, std::uint32_t number) {
+    const std::string_view whole = text;
+    if ((text = trim(text)).empty()) return;
+    begun_ = text.starts_with("--");
+    if (!begun_ || !(text = trim(text.substr(2))).starts_with("access:")) return;
+    text = trim(text.substr(7));
+    if (text == "read" || text == "write") return;
+    const char* at = text.empty() ? whole.data() + whole.size() : text.data();
+    fault({file_, number, static_cast<std::uint32_t>(at - whole.data() + 1)},
+          "expected `-- access: read` or `-- access: write`");
+  }
   void fault(Place at, std::string what) { faults_.push_back({std::move(at), std::move(what)}); }
 
   const std::string& file_;
@@ -97,6 +134,7 @@ class Parser {
   std::vector<ConfigFault>& faults_;
   Statement current_;
   bool open_ = false;
+  bool begun_ = false;  // open_, and no text yet
   bool stray_ = false;
 };
 

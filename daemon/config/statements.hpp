@@ -3,9 +3,10 @@
 //   -- name: orders_by_customer
 //   SELECT id, total FROM orders WHERE customer = :customer
 //
-// A block is the text under its heading, without blank ends and a last semicolon. Comments may
-// stand before the first heading; anything else there is a fault. Threads: pure but for reading the
-// files.
+// A block is the text under its heading, without blank ends and a last semicolon: one statement, in
+// UTF-8. Comments may stand before the first heading; anything else there is a fault. A comment
+// `-- access: read` or `-- access: write` between a heading and its text is for the plugins
+// (plugins/sdk/catalogue.hpp). Threads: pure but for reading the files.
 #pragma once
 #include <string>
 #include <string_view>

@@ -44,6 +44,15 @@ void each_entry(Cursor& c, const std::string& where, F&& f) {
   }
 }
 
+template <class F>
+void each_item(Cursor& c, const std::string& where, std::uint32_t max, F&& f) {
+  if (c.peek() != Type::array) throw Wrong{in(where, "must be a list")};
+  const std::uint32_t n = c.read_array();
+  if (n == 0 || n > max)
+    throw Wrong{in(where, "must have 1 to " + std::to_string(max) + " entries")};
+  for (std::uint32_t i = 0; i < n; ++i) f(where + "[" + std::to_string(i) + "]");
+}
+
 std::uint32_t bounded(Cursor& c, const std::string& where, std::string_view key, std::uint64_t min,
                       std::uint64_t max) {
   const std::uint64_t v = c.read_uint();
@@ -182,6 +191,9 @@ Option read_option(Cursor& c, const std::string& where, std::string_view option)
       o.min = limit();
     } else if (key == "max") {
       o.max = limit();
+    } else if (key == "values") {
+      each_item(c, where, kOptionsMax,
+                [&](const std::string&) { o.values.emplace_back(c.read_str()); });
     } else if (key == "help") {
       o.help = c.read_str();
     } else if (key == "default") {
@@ -193,17 +205,10 @@ Option read_option(Cursor& c, const std::string& where, std::string_view option)
   });
   if (!has_type) throw Wrong{in(where, "has no `type`")};
   if (o.min && o.max && *o.min > *o.max) throw Wrong{in(where, "`min` is above `max`")};
+  if (!o.values.empty() && o.type != Option::Type::str)
+    throw Wrong{in(where, "has `values` and is no str")};
   if (o.required && !o.fallback.empty()) throw Wrong{in(where, "is required and has a default")};
   return o;
-}
-
-template <class F>
-void each_item(Cursor& c, const std::string& where, std::uint32_t max, F&& f) {
-  if (c.peek() != Type::array) throw Wrong{in(where, "must be a list")};
-  const std::uint32_t n = c.read_array();
-  if (n == 0 || n > max)
-    throw Wrong{in(where, "must have 1 to " + std::to_string(max) + " entries")};
-  for (std::uint32_t i = 0; i < n; ++i) f(where + "[" + std::to_string(i) + "]");
 }
 
 void check_functions(const Description& d, const hg_plugin& p) {

@@ -48,6 +48,7 @@ struct Option {
   bool required = false;
   bool secret = false;
   std::optional<std::int64_t> min, max;  // of a number; of a str or list: its length
+  std::vector<std::string> values;       // that a str may have; empty: any
   std::vector<std::uint8_t> fallback;    // one msgpack value; empty: none
   std::string help;
 };

@@ -1,4 +1,5 @@
 // Checks a store's options against describe, and completes them for driver_open.
+#include <algorithm>
 #include <set>
 
 #include "daemon/plugin/description.hpp"
@@ -65,7 +66,8 @@ std::string expected(const Option& o) {
   std::string s;
   switch (o.type) {
     case Option::Type::str:
-      s = "a string";
+      for (const std::string& v : o.values) s += (s.empty() ? "\"" : " or \"") + v + "\"";
+      if (s.empty()) s = "a string";
       break;
     case Option::Type::integer:
       s = "an integer";
@@ -117,7 +119,12 @@ std::string wrong(const Option& o, Bytes value) {
       return t == Type::boolean ? "" : say(type_word(t));
     case Option::Type::str:
       if (t != Type::str) return say(type_word(t));
-      n = static_cast<std::int64_t>(c.read_str().size());
+      if (const std::string_view s = c.read_str(); !o.values.empty()) {
+        const bool one = std::find(o.values.begin(), o.values.end(), s) != o.values.end();
+        return one ? "" : say("this text");
+      } else {
+        n = static_cast<std::int64_t>(s.size());
+      }
       break;
     case Option::Type::list: {
       if (t != Type::array) return say(type_word(t));

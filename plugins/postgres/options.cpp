@@ -30,16 +30,23 @@ struct TextOption {
   bool required;
   std::string_view otherwise;
   std::string_view help;
+  std::span<const std::string_view> values = {};  // empty: any
 };
+constexpr std::string_view kShared[] = {"auto", "declared", "off"};
+constexpr std::string_view kIsolation[] = {"read_committed", "repeatable_read", "serializable"};
+constexpr std::string_view kLostCommit[] = {"unknown", "ask"};
 constexpr TextOption kTexts[] = {
     {"database", true, "", "the database that connections log in to"},
     {"shared", false, "auto",
      "auto: statements whose text is independent of a session share connections; declared: only "
-     "named statements marked `-- shared`; off: none"},
+     "named statements marked `-- shared`; off: none",
+     kShared},
     {"isolation", false, "",
-     "isolation of transactions that name none: read_committed, repeatable_read, serializable"},
+     "isolation of transactions that name none: read_committed, repeatable_read, serializable",
+     kIsolation},
     {"lost_commit", false, "unknown",
-     "unknown: a COMMIT whose answer was lost is answered `unknown`; ask: the server is asked"},
+     "unknown: a COMMIT whose answer was lost is answered `unknown`; ask: the server is asked",
+     kLostCommit},
     {"keys_schema", false, "public", "the schema that has the table headgate_idempotency"},
 };
 
@@ -56,29 +63,25 @@ std::string text_of(std::string_view name, proto::Cursor value) {
   return std::string(v);
 }
 
-void read_text(Options& out, std::string_view name, proto::Cursor value) {
+void read_text(Options& out, const TextOption& option, proto::Cursor value) {
+  const std::string_view name = option.name;
   const std::string v = text_of(name, value);
-  const auto one_of = [&](std::initializer_list<std::string_view> words) {
-    for (const std::string_view w : words)
-      if (v == w) return;
+  if (!option.values.empty() && std::ranges::find(option.values, v) == option.values.end()) {
     std::string list;
-    for (const std::string_view w : words)
+    for (const std::string_view w : option.values)
       list += (list.empty() ? "\"" : ", \"") + std::string(w) + "\"";
     throw sdk::invalid("option `" + std::string(name) + "` must be one of " + list);
-  };
+  }
   if (name == "database") {
     out.database = v;
   } else if (name == "keys_schema") {
     if (v.empty()) throw sdk::invalid("option `keys_schema` must name a schema");
     out.keys_schema = v;
   } else if (name == "isolation") {
-    if (!v.empty()) one_of({"read_committed", "repeatable_read", "serializable"});
     out.isolation = v;
   } else if (name == "lost_commit") {
-    one_of({"unknown", "ask"});
     out.ask_lost_commit = v == "ask";
   } else {
-    one_of({"auto", "declared", "off"});
     out.sharing = v == "auto"       ? Sharing::automatic
                   : v == "declared" ? Sharing::declared
                                     : Sharing::off;
@@ -97,13 +100,12 @@ Options read_options(const hg_driver_config& config) {
     if (!c.ok()) throw sdk::invalid("the store's options are no map of names");
     proto::Cursor value(raw);
     if (value.peek() == proto::Type::nil) continue;
-    const bool text = std::any_of(std::begin(kTexts), std::end(kTexts),
-                                  [&](const TextOption& t) { return t.name == name; });
+    const auto* text = std::ranges::find(kTexts, name, &TextOption::name);
     if (sdk::read_int_option<Options>(kInts, out, name, value)) continue;
     if (name == "init")
       read_init(out, value);
-    else if (text)
-      read_text(out, name, value);
+    else if (text != std::end(kTexts))
+      read_text(out, *text, value);
     else
       throw sdk::invalid("unknown option `" + std::string(name) + "`");
   }
@@ -114,7 +116,7 @@ Options read_options(const hg_driver_config& config) {
 void describe_options(proto::Writer& w) {
   w.map(static_cast<std::uint32_t>(1 + std::size(kTexts) + std::size(kInts)));
   for (const TextOption& t : kTexts)
-    sdk::describe_option(w, t.name, "str", t.required, t.help, t.otherwise);
+    sdk::describe_option(w, t.name, "str", t.required, t.help, t.otherwise, t.values);
   sdk::describe_option(w, "init", "list", false,
                        "statements for each new session, and again after a reset", {});
   sdk::describe_int_options<Options>(w, kInts);

@@ -5,9 +5,9 @@ namespace headgate::sdk {
 namespace {
 
 void begin_option(proto::Writer& w, std::string_view name, std::string_view type, bool required,
-                  std::string_view help) {
+                  std::string_view help, std::uint32_t more = 0) {
   w.str(name);
-  w.map(7);
+  w.map(7 + more);
   w.str("type");
   w.str(type);
   w.str("required");
@@ -63,13 +63,18 @@ void describe_lane(proto::Writer& w, const LaneEntry& l) {
 }
 
 void describe_option(proto::Writer& w, std::string_view name, std::string_view type, bool required,
-                     std::string_view help, std::string_view otherwise) {
-  begin_option(w, name, type, required, help);
+                     std::string_view help, std::string_view otherwise,
+                     std::span<const std::string_view> values) {
+  begin_option(w, name, type, required, help, values.empty() ? 0 : 1);
   otherwise.empty() ? w.nil() : w.str(otherwise);
   w.str("min");
-  w.nil();
+  type == "str" && (required || !otherwise.empty()) ? w.sint(1) : w.nil();
   w.str("max");
   w.nil();
+  if (values.empty()) return;
+  w.str("values");
+  w.array(static_cast<std::uint32_t>(values.size()));
+  for (const std::string_view v : values) w.str(v);
 }
 
 void describe_option(proto::Writer& w, std::string_view name, std::string_view type,

@@ -36,9 +36,11 @@ struct LaneEntry {
 // One entry of the lanes' list.
 void describe_lane(proto::Writer& w, const LaneEntry& l);
 
-// One pair of the options map that has no range. `otherwise`: its default; empty: none.
+// One pair of the options map that has no range. `otherwise`: its default; empty: none. `values`:
+// that a str may have; empty: any, but not an empty text where it is required or has a default.
 void describe_option(proto::Writer& w, std::string_view name, std::string_view type, bool required,
-                     std::string_view help, std::string_view otherwise);
+                     std::string_view help, std::string_view otherwise,
+                     std::span<const std::string_view> values = {});
 // The same of an integer.
 void describe_option(proto::Writer& w, std::string_view name, std::string_view type,
                      std::string_view help, std::int64_t otherwise, std::int64_t min,

@@ -6,6 +6,7 @@
 namespace headgate::sqlite {
 namespace {
 
+constexpr std::string_view kSynchronous[] = {"full", "normal"};
 constexpr std::int64_t kMiB = 1 << 20;
 constexpr sdk::IntOption<Options> kInts[] = {
     {"readers", "int", &Options::readers, 1, 64, "connections that read, each with a thread"},
@@ -72,7 +73,7 @@ void describe_options(proto::Writer& w) {
   sdk::describe_option(
       w, "synchronous", "str", false,
       "full: what is acknowledged survives a power cut; normal: it may be lost, never torn",
-      "full");
+      "full", kSynchronous);
   sdk::describe_int_options<Options>(w, kInts);
 }
 

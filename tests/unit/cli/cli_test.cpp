@@ -10,7 +10,6 @@
 #include "csv.hpp"
 #include "import.hpp"
 #include "json.hpp"
-#include "statements.hpp"
 #include "table.hpp"
 #include "verbs.hpp"
 
@@ -185,39 +184,6 @@ TEST(Import, Progress) {
   EXPECT_EQ(progress_line(50, 100, 7), "\r[###############               ]  50 %  7 rows");
   EXPECT_EQ(progress_line(200, 100, 7), "\r[" + std::string(30, '#') + "] 100 %  7 rows");
   EXPECT_EQ(progress_line(5, 0, 7), "\r7 rows");
-}
-
-TEST(Statements, AreCutAtSemicolonsThatEndThem) {
-  Cut c = cut("select 1; select ';' ; -- a; b\n select \"x;\" /* ; */ , `;`, [;]; select 3");
-  EXPECT_THAT(c.statements,
-              ElementsAre("select 1", "select ';'", "-- a; b\n select \"x;\" /* ; */ , `;`, [;]"));
-  EXPECT_EQ(c.rest, "select 3");
-  c = cut("select $$a;b$$, $t$ ; $$ ; $t$; select $1; -- nothing\n /* ; */ ;;");
-  EXPECT_THAT(c.statements, ElementsAre("select $$a;b$$, $t$ ; $$ ; $t$", "select $1"));
-  EXPECT_EQ(c.rest, "");
-  c = cut("select 'it''s; fine'; select 'open;");
-  EXPECT_THAT(c.statements, ElementsAre("select 'it''s; fine'"));
-  EXPECT_EQ(c.rest, "select 'open;");
-}
-
-TEST(Statements, TriggersAreOne) {
-  const std::string trigger =
-      "CREATE TEMP TRIGGER t AFTER INSERT ON x BEGIN\n"
-      "  UPDATE x SET a = CASE WHEN 1 THEN 2 END; DELETE FROM y;\nEND";
-  EXPECT_THAT(cut(trigger + "; select 1;").statements, ElementsAre(trigger, "select 1"));
-  EXPECT_THAT(cut("create table trigger_x (a); begin; end;").statements,
-              ElementsAre("create table trigger_x (a)", "begin", "end"));
-}
-
-TEST(Statements, Kinds) {
-  EXPECT_TRUE(is_query("  -- x\n (select 1)"));
-  EXPECT_TRUE(is_query("VALUES (1)"));
-  EXPECT_FALSE(is_query("insert into t values (1)"));
-  EXPECT_FALSE(is_query("with x as (select 1) insert into t select * from x"));
-  EXPECT_TRUE(is_query("with x as (select 'insert' -- delete\n) select * from x"));
-  EXPECT_FALSE(is_query("WITH x AS (DELETE FROM t RETURNING a) SELECT * FROM x"));
-  EXPECT_FALSE(is_query(""));
-  EXPECT_EQ(first_word("/* a */ Commit;"), "COMMIT");
 }
 
 TEST(Tables, WidthsAreTheTerminals) {

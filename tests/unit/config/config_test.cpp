@@ -131,7 +131,12 @@ TEST_F(Loading, OptionsArriveAsMsgpackInThePluginsUnits) {
 [stores.a]
 plugin = "sqlite"
 kind = "sql"
-options = { path = "a.db", busy_timeout = "2s", cache = "1KiB", strict = true, pragmas = [1, "b"] }
+[stores.a.options]
+path = "a.db"
+busy_timeout = "2s"
+cache = "1KiB"
+strict = true
+pragmas = ["a", "b"]
 )");
   const std::string expected = std::string(
                                    "\x85\xa4path\xa4"
@@ -139,7 +144,8 @@ options = { path = "a.db", busy_timeout = "2s", cache = "1KiB", strict = true, p
                                    "busy_timeout\xcd\x07\xd0\xa5"
                                    "cache\xcd\x04\x00",
                                    36) +
-                               "\xa6strict\xc3\xa7pragmas\x92\x01\xa1"
+                               "\xa6strict\xc3\xa7pragmas\x92\xa1"
+                               "a\xa1"
                                "b";
   const auto& o = c.stores.at(0).options;
   EXPECT_EQ(std::string(o.begin(), o.end()), expected);

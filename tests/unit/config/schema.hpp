@@ -17,12 +17,13 @@ inline LoadOptions with_schema() {
       return s;
     }
     if (plugin != "sqlite") return tl::make_unexpected(plugin + ".so: no such file");
-    s.options = {{"path", T::str, true, false, {}, {}},
+    s.options = {{"path", T::str, true, false, 1, 4096},
+                 {"synchronous", T::str, false, false, {}, {}, {"full", "normal"}},
                  {"readers", T::integer, false, false, 1, 64},
                  {"busy_timeout", T::duration_ms, false, false, 0, 60'000},
                  {"cache", T::bytes, false, false, 0, 1 << 30},
                  {"strict", T::boolean, false, false, {}, {}},
-                 {"pragmas", T::list, false, false, {}, {}},
+                 {"pragmas", T::list, false, false, {}, 2},
                  {"pass", T::str, false, true, {}, {}}};
     s.verbs = {{"sql", {"ping", "query", "execute", "run"}},
                {"document", {"ping", "find", "insert_one"}},

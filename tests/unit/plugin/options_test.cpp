@@ -192,6 +192,18 @@ TEST(Describe, OptionsAreCheckedToo) {
            w.uint(5);
          })),
          "is required and has a default");
+  const auto values_of = [&](const char* type) {
+    return option([type](Writer& w) {
+      w.map(2);
+      w.str("type");
+      w.str(type);
+      w.str("values");
+      w.array(1);
+      w.str("a");
+    });
+  };
+  EXPECT_EQ(why(values_of("str")), "");
+  expect(why(values_of("int")), "options.size: has `values` and is no str");
 }
 
 Description plugin() {
@@ -214,6 +226,8 @@ Description plugin() {
   add("hosts", Option::Type::list, {}, 2, false, {});
   add("wait", Option::Type::duration_ms, 0, 60'000, false, [](Writer& w) { w.str("2s"); });
   add("cache", Option::Type::bytes, {}, {}, false, {});
+  add("mode", Option::Type::str, {}, {}, false, {});
+  d.options.back().values = {"fast", "safe"};
   return d;
 }
 std::string faults(const Write& options) {
@@ -260,7 +274,8 @@ TEST(Options, EveryFaultIsFoundAndSaysWhatWasExpected) {
       all,
       "wait must be a duration (milliseconds, or text like \"5s\") from 0 to 60000, not this text");
   expect(all, "cache must be a size (bytes, or text like \"8MiB\"), not a negative number");
-  expect(all, "colour is no option of plugin x; it has: path, readers, full, hosts, wait, cache");
+  expect(all,
+         "colour is no option of plugin x; it has: path, readers, full, hosts, wait, cache, mode");
   expect(all, "path is missing; it must be a string with a length from 1 to 10");
 }
 
@@ -273,6 +288,8 @@ TEST(Options, RangesAndUnits) {
   expect(faults(with("wait", words("9999999999999999999s"))), "not this text");
   expect(faults(with("wait", words("99999999999999999d"))), "not this text");
   expect(faults(with("wait", words("-1s"))), "not this text");
+  EXPECT_EQ(faults(with("mode", words("safe"))), "");
+  expect(faults(with("mode", words("slow"))), "mode must be \"fast\" or \"safe\", not this text");
   EXPECT_EQ(faults(with("cache", words("8MiB"))), "");
   expect(faults(with("cache", words("8MB"))), "not this text");
   expect(faults([](Writer& w) {

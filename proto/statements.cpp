@@ -1,8 +1,8 @@
-#include "statements.hpp"
+#include "proto/statements.hpp"
 
 #include <algorithm>
 
-namespace headgate::cli {
+namespace headgate::proto {
 namespace {
 
 bool word_character(char c) {
@@ -24,6 +24,13 @@ std::string upper(std::string_view s) {
   return out;
 }
 
+// The end of PostgreSQL's E'...', in which a backslash takes the next character with it.
+std::size_t after_escaped(std::string_view s, std::size_t i) {
+  for (; i < s.size() && s[i] != '\''; ++i)
+    if (s[i] == '\\') ++i;
+  return std::min(i + 1, s.size());
+}
+
 // The end of what begins at i and is no plain text: a quoted thing, a comment; i when it is none.
 std::size_t skip_opaque(std::string_view s, std::size_t i) {
   const auto after = [&](std::string_view end, std::size_t from) {
@@ -31,6 +38,9 @@ std::size_t skip_opaque(std::string_view s, std::size_t i) {
     return at == std::string_view::npos ? s.size() : at + end.size();
   };
   const char c = s[i];
+  const bool escapes = i > 0 && (s[i - 1] == 'e' || s[i - 1] == 'E') &&
+                       (i == 1 || !word_character(s[i - 2]));
+  if (c == '\'' && escapes) return after_escaped(s, i + 1);
   if (c == '\'' || c == '"' || c == '`') return after(std::string_view(&s[i], 1), i + 1);
   if (c == '[') {
     const std::size_t at = s.find_first_of("]\n", i);
@@ -55,8 +65,9 @@ class Words {
   void word(const std::string& w) {
     ++count_;
     if (count_ == 1) create_ = w == "CREATE";
-    if (create_ && w == "TRIGGER" && count_ <= 4) trigger_ = true;
-    if (!trigger_) return;
+    if (create_ && w == "TRIGGER" && count_ <= 4) block_ = true;
+    if (create_ && w == "ATOMIC") block_ = true, depth_ = 1;  // BEGIN ATOMIC of a function
+    if (!block_) return;
     if (w == "BEGIN" || (w == "CASE" && depth_ > 0)) ++depth_;
     if (w == "END" && depth_ > 0) --depth_;
   }
@@ -66,7 +77,7 @@ class Words {
   int count_ = 0;
   int depth_ = 0;
   bool create_ = false;
-  bool trigger_ = false;
+  bool block_ = false;
 };
 
 bool only_comments(std::string_view s) {
@@ -136,12 +147,12 @@ bool may_write(std::string_view s) {
     if (const std::size_t end = skip_opaque(s, i); end != i) {
       i = end;
     } else if (word_character(s[i])) {
-      std::size_t end = i;
-      while (end < s.size() && word_character(s[end])) ++end;
-      const std::string w = upper(s.substr(i, end - i));
+      std::size_t stop = i;
+      while (stop < s.size() && word_character(s[stop])) ++stop;
+      const std::string w = upper(s.substr(i, stop - i));
       if (w == "INSERT" || w == "UPDATE" || w == "DELETE" || w == "REPLACE" || w == "MERGE")
         return true;
-      i = end;
+      i = stop;
     } else {
       ++i;
     }
@@ -157,4 +168,4 @@ bool is_query(std::string_view sql) {
   return w == "SELECT" || w == "VALUES" || w == "EXPLAIN" || w == "TABLE" || w == "SHOW";
 }
 
-}  // namespace headgate::cli
+}  // namespace headgate::proto
