@@ -1,11 +1,13 @@
 #include "daemon/config/files.hpp"
 
 #include <fcntl.h>
+#include <pwd.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <vector>
 
 namespace headgate::config {
 
@@ -22,10 +24,22 @@ tl::expected<Fd, std::string> open_file(const std::string& path, struct stat* s)
   return fd;
 }
 
+std::string check_as(const std::string& user) {
+  return "where the gateway runs as " + user + ", check as it: sudo -u " + user +
+         " headgate check-config";
+}
+
 std::string too_open(const std::string& path, const struct stat& s, unsigned others) {
   if (s.st_uid != 0 && s.st_uid != ::geteuid()) {
-    return path + " belongs to uid " + std::to_string(s.st_uid) +
-           ": expected root or the gateway's own user (chown)";
+    std::string out = path + " belongs to uid " + std::to_string(s.st_uid) +
+                      ": expected root or the gateway's own user (chown)";
+    std::vector<char> memory(16u << 10);
+    passwd entry{};
+    passwd* found = nullptr;
+    if (::geteuid() == 0) {
+      ::getpwuid_r(s.st_uid, &entry, memory.data(), memory.size(), &found);
+    }
+    return found == nullptr ? out : out + "; " + check_as(found->pw_name);
   }
   if ((s.st_mode & others) == 0) return {};
   char mode[8];

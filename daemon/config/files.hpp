@@ -29,6 +29,8 @@ class Fd {
 // path.
 tl::expected<Fd, std::string> open_file(const std::string& path, struct stat* s);
 
+// What a check that root runs lacks, as the end of a sentence: root is not the gateway's user.
+std::string check_as(const std::string& user);
 // Why a file is not for root and the gateway's own user alone, or "". `others`: the bits of its
 // mode that must not be set.
 std::string too_open(const std::string& path, const struct stat& s, unsigned others);

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "daemon/config/files.hpp"
 #include "daemon/config/reader.hpp"
 #include "daemon/config/statements.hpp"
 #include "daemon/config/units.hpp"
@@ -238,6 +239,7 @@ void Reader::read_uid(Service& service, const Node& item) {
   const std::string path = "services." + service.name + ".unix_users";
   std::optional<std::uint32_t> uid;
   if (item.is(Node::Kind::string)) {
+    daemon_named_ = daemon_named_ || item.text == kDaemonUser;
     uid = item.text == kDaemonUser ? static_cast<std::uint32_t>(::geteuid()) : uid_of(item.text);
     if (!uid) {
       return faults_.add(item.place, path + ": there is no user " + quote(item.text) +
@@ -246,8 +248,10 @@ void Reader::read_uid(Service& service, const Node& item) {
   } else if (item.is(Node::Kind::integer) && item.integer >= 0 && item.integer < UINT32_MAX) {
     uid = static_cast<std::uint32_t>(item.integer);
   } else {
-    return faults_.add(item.place, path + ": expected a user's name or a uid, not " +
-                                       std::string(name(item.kind)));
+    const bool number = item.is(Node::Kind::integer);
+    return faults_.add(item.place,
+                       path + ": expected a user's name or a uid, not " +
+                           (number ? std::to_string(item.integer) : std::string(name(item.kind))));
   }
   if (*uid == kOverflowUid) {
     return faults_.add(item.place, path +
@@ -256,9 +260,12 @@ void Reader::read_uid(Service& service, const Node& item) {
   }
   const auto [there, fresh] = uids_.try_emplace(*uid, service.name, item.place);
   if (!fresh) {
-    return faults_.add(item.place, path + ": uid " + std::to_string(*uid) + " is already service " +
-                                       quote(there->second.first) + " at " +
-                                       there->second.second.file_line());
+    std::string what = path + ": uid " + std::to_string(*uid) + " is already service " +
+                       quote(there->second.first) + " at " + there->second.second.file_line();
+    if (*uid == 0 && daemon_named_ && ::geteuid() == 0) {
+      what += "; \"@daemon\" is root here, who runs this: " + check_as("headgate");
+    }
+    return faults_.add(item.place, what);
   }
   service.uids.push_back(*uid);
 }

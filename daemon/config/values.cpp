@@ -64,6 +64,7 @@ std::string shown(const Node& v) {
     return quote(v.text.size() > 80 ? v.text.substr(0, 77) + "..." : v.text);
   }
   if (v.is(Node::Kind::integer)) return std::to_string(v.integer);
+  if (v.is(Node::Kind::real) && !std::isfinite(v.real)) return std::isnan(v.real) ? "nan" : "inf";
   return std::string(name(v.kind));
 }
 

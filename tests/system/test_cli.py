@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import pty
+import pwd
 import re
 import signal
 import sqlite3
@@ -381,6 +382,83 @@ def test_check_config(cli, gw, tmp_path):
     assert out == "" and len(err.splitlines()) == 3, err
     assert f'{bad}:3:1: daemon: unknown setting "log_lvel"; did you mean "log_level"?' in err
     assert f'{bad}:7:13: stores.a.options: unknown setting "pth"; did you mean "path"?' in err
+
+
+def test_check_config_reads_options_and_statements_as_the_plugins_do(cli, tmp_path):
+    """What a driver would refuse when it is opened is told with its line, and before."""
+    (tmp_path / "statements").mkdir()
+    (tmp_path / "statements" / "a.sql").write_bytes(
+        b"-- name: one\n-- access: bogus\nselect 1\n-- name: two\nselect 1; select 2\n"
+        b"-- name: three\nselect '\xfc'\n-- name: one\nselect 1\n")
+    bad = tmp_path / "bad.toml"
+    bad.write_text(f'''[daemon]
+plugin_dir = "{build() / "plugins"}"
+statements_dir = "statements"
+[stores.a]
+plugin = "sqlite"
+kind = "sql"
+options = {{ path = "", synchronous = "off" }}
+[stores.b]
+plugin = "postgres"
+kind = "sql"
+endpoints = ["127.0.0.1:1"]
+[stores.b.options]
+database = ""
+isolation = "none"
+shared = "no"
+lost_commit = "x"
+keys_schema = ""
+init = [1]
+''')
+    _, err = cli.run("check-config", str(bad), code=1)
+    sql = tmp_path / "statements" / "a.sql"
+    empty = "expected a string that is not empty"
+    assert sorted(err.splitlines()) == sorted([
+        f'{bad}:7:20: stores.a.options.path: {empty}',
+        f'{bad}:7:38: stores.a.options.synchronous: expected one of "full", "normal", not "off"',
+        f'{bad}:13:12: stores.b.options.database: {empty}',
+        f'{bad}:14:13: stores.b.options.isolation: expected one of "read_committed", '
+        f'"repeatable_read", "serializable", not "none"',
+        f'{bad}:15:10: stores.b.options.shared: expected one of "auto", "declared", "off", '
+        f'not "no"',
+        f'{bad}:16:15: stores.b.options.lost_commit: expected one of "unknown", "ask", not "x"',
+        f'{bad}:17:15: stores.b.options.keys_schema: {empty}',
+        f'{bad}:18:8: stores.b.options.init: expected an array of strings, not an array with an '
+        f'integer',
+        f'{sql}:2:12: expected `-- access: read` or `-- access: write`',
+        f"{sql}:4:1: statement 'two': expected one statement; another one needs a heading "
+        f"`-- name: NAME` of its own",
+        f'{sql}:7:9: expected text in UTF-8, without NUL',
+        f"{sql}:8:1: statement 'one' is already defined at {sql}:1"])
+
+
+def test_root_is_told_to_check_as_the_daemons_user(cli, tmp_path):
+    if os.geteuid() != 0:
+        pytest.skip("needs root")
+    password = tmp_path / "pw"
+    password.write_text("x\n")
+    password.chmod(0o600)
+    os.chown(password, 1, 1)
+    owner = pwd.getpwuid(1).pw_name
+    file = tmp_path / "headgate.toml"
+    file.write_text(f'''[daemon]
+plugin_dir = "{build() / "plugins"}"
+[stores.a]
+plugin = "postgres"
+kind = "sql"
+endpoints = ["127.0.0.1:1"]
+options = {{ database = "a" }}
+account = "a"
+password = {{ file = "pw" }}
+[services.shop]
+unix_users = ["@daemon"]
+[services.operators]
+unix_users = ["root", -1]
+''')
+    _, err = cli.run("check-config", str(file), code=1)
+    assert f"check as it: sudo -u {owner} headgate check-config" in err
+    assert '"@daemon" is root here' in err and "sudo -u headgate headgate check-config" in err
+    assert "expected a user's name or a uid, not -1" in err
 
 
 def test_backup(cli, table, tmp_path):
