@@ -3,7 +3,10 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
+#include <fstream>
 #include <string>
 #include <vector>
 
@@ -13,13 +16,21 @@
 
 namespace {
 
-constexpr int kBadConfig = 78;  // EX_CONFIG of sysexits.h
+// Exit codes: docs/operations.md.
 constexpr int kNotStarted = 1;
+constexpr int kUsage = 2;
+constexpr int kBadConfig = 78;  // EX_CONFIG of sysexits.h
 
 struct Task {
   bool connect = false;      // with a check: log in, too
   headgate::StoreInit init;  // in place of a check
 };
+
+bool readable(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  in.peek();
+  return in.is_open() && !in.bad();
+}
 
 int check(const headgate::GatewayOptions& options, const Task& task) {
   headgate::UvLoop loop;
@@ -32,6 +43,11 @@ int check(const headgate::GatewayOptions& options, const Task& task) {
   load.overrides = options.overrides;
   load.read_passwords = task.init.store.empty();  // else the one that is used
   int faults = 0;
+  if (!readable(options.config_file)) {
+    std::fprintf(stderr, "%s: cannot be read: %s\n", options.config_file.c_str(),
+                 std::strerror(errno));
+    return kUsage;
+  }
   if (task.init.store.empty()) {
     faults = headgate::config::check(options.config_file, load);
     if (!task.connect) return faults;
@@ -42,7 +58,7 @@ int check(const headgate::GatewayOptions& options, const Task& task) {
   if (!config && faults != 0) return faults;  // told already
   if (!config) {
     for (const auto& f : config.error()) std::fprintf(stderr, "%s\n", f.text().c_str());
-    return kBadConfig;
+    return kUsage;
   }
   if (task.init.store.empty()) {
     return std::max(faults, headgate::check_connections(*config, host, libraries, loop));
@@ -78,7 +94,11 @@ int main(int argc, char** argv) {
   app.add_option("--password-file", task.init.password_file, "the password of --account")
       ->needs(account);
   app.set_version_flag("--version", std::string("headgated ") + HEADGATE_VERSION);
-  CLI11_PARSE(app, argc, argv);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? 0 : kUsage;
+  }
   if (!plugin_dir.empty()) options.overrides.push_back("daemon.plugin_dir=" + plugin_dir);
   if (only_check || !task.init.store.empty()) return check(options, task);
 

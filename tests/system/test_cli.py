@@ -1,16 +1,20 @@
 """The command line against the real daemon: what it prints, and what its exit code says."""
 
 import contextlib
+import grp
 import json
 import os
 import pathlib
 import pty
 import pwd
 import re
+import shutil
 import signal
+import socket
 import sqlite3
 import stat
 import subprocess
+import tempfile
 import threading
 
 import pytest
@@ -142,10 +146,63 @@ def test_usage(cli):
     for words in ([], ["frob"], ["sql"], ["ping", "--frob"], ["--json", "--csv", "ping"],
                   ["sql", "sql", "select 1", "--file", "x"], ["sql", "sql", "--into", "t"],
                   ["ping", "--timeout", "soon"], ["kv", "kv", "get"], ["kv", "kv", "frob", "x"],
-                  ["completion", "tcsh"], ["request", "sql", "query", "{"], ["keygen"]):
+                  ["completion", "tcsh"], ["request", "sql", "query", "{"], ["keygen"],
+                  ["check-config", "/nonexistent/x.toml"], ["store", "init"]):
         out, err = cli.run(*words, code=USAGE)
         assert out == "" and err, words
     assert "Usage" in cli.out("--help") and cli.out("--version").startswith("headgate ")
+
+
+def test_headgated_has_exit_codes_of_its_own(cli, tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text("x = 1\n")
+    for words, code in ((["--frob"], USAGE), (["--check", "--config", "/nonexistent"], USAGE),
+                        (["--check", "--config", str(bad)], 1), (["--config", str(bad)], 78),
+                        (["--store-init", "s", "--config", str(bad)], USAGE), (["--version"], OK)):
+        done = subprocess.run([binary("headgated"), *words], capture_output=True, timeout=60)
+        assert done.returncode == code, (words, done)
+
+
+@pytest.fixture
+def as_nobody(tmp_path_factory):
+    """as_nobody(*words) -> (exit code, stderr) of the command line, run by another user."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root, to become somebody else")
+    with tempfile.TemporaryDirectory(dir="/tmp") as directory:
+        os.chmod(directory, 0o755)
+        program = shutil.copy(binary("headgate"), directory)
+
+        def run(*words):
+            done = subprocess.run([program, "--timeout", "2s", *words], capture_output=True,
+                                  text=True, timeout=60, user=1, group=1, extra_groups=[])
+            return done.returncode, done.stderr
+        run.directory = pathlib.Path(directory)
+        yield run
+
+
+def test_a_socket_that_is_for_others_says_so(as_nobody):
+    path = as_nobody.directory / "headgate.sock"
+    with socket.socket(socket.AF_UNIX) as s:
+        s.bind(str(path))
+        s.listen()
+        os.chown(path, 0, 6)
+        os.chmod(path, 0o660)
+        group = grp.getgrgid(6).gr_name
+        code, err = as_nobody("--url", f"ipc://{path}", "ping")
+        assert code == UNAVAILABLE
+        assert f"permission denied: {path}; {path} is for the group {group}: join it" in err
+    hidden = as_nobody.directory / "hidden"
+    hidden.mkdir(mode=0o700)
+    code, err = as_nobody("--url", f"ipc://{hidden}/x.sock", "ping")
+    assert code == UNAVAILABLE and f"permission denied: {hidden}/x.sock" in err
+    assert "nobody listens" not in err
+
+
+def test_a_user_whom_no_service_knows_is_refused(as_nobody, start):
+    gw = start(daemon='ipc_mode = "0666"')
+    gw.folder.chmod(0o755)
+    code, err = as_nobody("--url", gw.url, "ping")
+    assert code == REFUSED and err.startswith("headgate: unauthenticated:"), err
 
 
 def test_nobody_there(cli):
@@ -498,8 +555,9 @@ def test_keygen_and_a_service_by_key(cli, start_gateway, tmp_path):
     cli.run(*words, "sql", "sql", "create table x (a)", code=REFUSED)
     stranger = tmp_path / "stranger.key"
     cli.out("keygen", "--out", str(stranger))
-    cli.run("--url", url, "--timeout", "2s", "--key-file", str(stranger), "ping", "sql",
-            code=UNAVAILABLE)
+    _, err = cli.run("--url", url, "--timeout", "2s", "--key-file", str(stranger), "ping", "sql",
+                     code=REFUSED)
+    assert err.startswith("headgate: unauthenticated:"), err
 
 
 @pytest.fixture
@@ -508,7 +566,6 @@ def start_gateway(start):
 
 
 def free_port():
-    import socket
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
         return s.getsockname()[1]

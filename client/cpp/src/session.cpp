@@ -1,9 +1,14 @@
 #include "session.hpp"
 
+#include <fcntl.h>
+#include <grp.h>
+#include <sys/stat.h>
+#include <unistd.h>
 #include <zmq.h>
 
 #include <cerrno>
 #include <cstring>
+#include <vector>
 
 namespace headgate::detail {
 namespace {
@@ -18,7 +23,29 @@ bool set(void* socket, int option, const std::string& value) {
   return zmq_setsockopt(socket, option, value.c_str(), value.size() + 1) == 0;
 }
 
-std::string why(std::uint16_t event, std::uint32_t value) {
+// What keeps this user from the socket of an "ipc://" endpoint: that it is not allowed to, and who
+// is. Empty: something else.
+std::string not_allowed(const std::string& endpoint) {
+  if (!endpoint.starts_with("ipc://")) return {};
+  std::string path = endpoint.substr(6);
+  if (::faccessat(AT_FDCWD, path.c_str(), W_OK, AT_EACCESS) == 0 || errno != EACCES) return {};
+  std::string out = "permission denied: " + path;
+  struct stat s {};
+  while (::stat(path.c_str(), &s) != 0) {  // what hides it
+    const std::size_t slash = path.rfind('/');
+    if (slash == 0 || slash == std::string::npos) return out;
+    path.resize(slash);
+  }
+  std::vector<char> memory(16u << 10);
+  group entry{};
+  group* found = nullptr;
+  ::getgrgid_r(s.st_gid, &entry, memory.data(), memory.size(), &found);
+  if (found == nullptr || (s.st_mode & S_IXGRP & S_IWGRP) != 0) return out;
+  return out + "; " + path + " is for the group " + found->gr_name + ": join it (usermod -aG " +
+         found->gr_name + " USER)";
+}
+
+std::string why(std::uint16_t event, std::uint32_t value, const std::string& endpoint) {
   switch (event) {
     case ZMQ_EVENT_DISCONNECTED:
       return "the connection was lost";
@@ -27,9 +54,12 @@ std::string why(std::uint16_t event, std::uint32_t value) {
     case ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL:
       return "the handshake failed: no gateway speaks there";
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
-      return "the gateway does not know this key (ZAP status " + std::to_string(value) + ")";
-    default:
-      return "nobody listens there";
+      return "the gateway does not know this key or Unix user (ZAP status " +
+             std::to_string(value) + ")";
+    default: {
+      const std::string denied = not_allowed(endpoint);
+      return denied.empty() ? "nobody listens there" : denied;
+    }
   }
 }
 
@@ -123,7 +153,8 @@ void Session::watch() {
       std::uint32_t value;
       std::memcpy(&event, p, sizeof event);
       std::memcpy(&value, p + 2, sizeof value);
-      fail(why(event, value));
+      if (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH) refused = Code::unauthenticated;
+      fail(why(event, value, address_.endpoint));
     }
     zmq_msg_close(&m);  // the second frame names the endpoint: nothing to learn from it
   }
