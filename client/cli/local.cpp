@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
+#include <functional>
 
 #include "cli.hpp"
 #include "verbs.hpp"
@@ -147,34 +148,55 @@ constexpr std::string_view kStores =
     "headgate --timeout 500ms --csv show stores 2>/dev/null | tail -n +2 | cut -d, -f1 | tr -d "
     "'\\r'";
 
+// Options with a value: it is no command and no STORE, wherever the two stand.
+constexpr std::string_view kValued =
+    "--url|--key-file|--timeout|--key|--fetch|--params|-p|--file|-f|--run|--import|--into|"
+    "--columns|--null|--delimiter|--count|--within|--config|--account|--password-file|"
+    "--plugin-dir|--out|--service";
+
+// The words of a shell's case that says what may come: `give` offers words, `files` files.
+std::string cases(const std::function<std::string(const std::string&)>& give,
+                  const std::string& files) {
+  const auto line = [](std::string_view when, const std::string& then) {
+    return "    " + std::string(when) + ") " + then + " ;;\n";
+  };
+  const std::string stores = "$(" + std::string(kStores) + ")";
+  return "  case $n:$command in\n" +
+         line("0:*", give(std::string(kCommands) + " --url --timeout --json --csv --help")) +
+         line("1:show", give(std::string(kShown))) +
+         line("1:completion", give("bash zsh fish")) + line("1:store", give("init")) +
+         line("1:ping|1:sql|1:listen|1:doc|1:kv|1:request|1:backup|2:can|2:store", give(stores)) +
+         line("2:doc", give(joined(verb_names("document")))) +
+         line("2:kv", give(joined(verb_names("key_value")))) + line("*", files) + "  esac\n";
+}
+
+// What is typed is read from COMP_LINE: COMP_WORDS takes a URL apart at its colons.
 std::string bash() {
+  const auto give = [](const std::string& words) {
+    return "COMPREPLY=($(compgen -W \"" + words + "\" -- \"$cur\"))";
+  };
+  const std::string files = "COMPREPLY=($(compgen -f -- \"$cur\"))";
   return "# headgate completion bash > /etc/bash_completion.d/headgate\n"
          "_headgate() {\n"
-         "  local cur=${COMP_WORDS[COMP_CWORD]} words=() w command= n=0\n"
-         "  for w in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
-         "    case $w in -*) ;; *) words+=(\"$w\") ;; esac\n"
+         "  local line=${COMP_LINE:0:COMP_POINT} cur= w= value= all words=() n command\n"
+         "  COMPREPLY=()\n"
+         "  read -ra all <<< \"$line\"\n"
+         "  case $line in *[[:space:]]) ;; *) cur=${all[-1]}; unset 'all[-1]' ;; esac\n"
+         "  for w in \"${all[@]:1}\"; do\n"
+         "    if [ -n \"$value\" ]; then value=; continue; fi\n"
+         "    case $w in\n"
+         "      " +
+         std::string(kValued) +
+         ") value=$w ;;\n"
+         "      -*) ;;\n"
+         "      *) words+=(\"$w\") ;;\n"
+         "    esac\n"
          "  done\n"
-         "  n=${#words[@]}; command=${words[0]}\n"
-         "  case $n:$command in\n"
-         "    0:*) COMPREPLY=($(compgen -W \"" +
-         std::string(kCommands) +
-         " --url --timeout --json --csv --help\" -- \"$cur\")) ;;\n"
-         "    1:show) COMPREPLY=($(compgen -W \"" +
-         std::string(kShown) +
-         "\" -- \"$cur\")) ;;\n"
-         "    1:completion) COMPREPLY=($(compgen -W \"bash zsh fish\" -- \"$cur\")) ;;\n"
-         "    1:ping|1:sql|1:listen|1:doc|1:kv|1:request|1:backup|2:can)\n"
-         "      COMPREPLY=($(compgen -W \"$(" +
-         std::string(kStores) +
-         ")\" -- \"$cur\")) ;;\n"
-         "    2:doc) COMPREPLY=($(compgen -W \"" +
-         joined(verb_names("document")) +
-         "\" -- \"$cur\")) ;;\n"
-         "    2:kv) COMPREPLY=($(compgen -W \"" +
-         joined(verb_names("key_value")) +
-         "\" -- \"$cur\")) ;;\n"
-         "    *) COMPREPLY=($(compgen -f -- \"$cur\")) ;;\n"
-         "  esac\n"
+         "  if [ -n \"$value\" ]; then " +
+         files +
+         "; return; fi\n"
+         "  n=${#words[@]}; command=${words[0]}\n" +
+         cases(give, files) +
          "}\n"
          "complete -F _headgate headgate\n";
 }
@@ -183,40 +205,35 @@ std::string zsh() {
   return "#compdef headgate\n"
          "# headgate completion zsh > ~/.zfunc/_headgate\n"
          "_headgate() {\n"
-         "  local -a plain; plain=(${words[2,CURRENT-1]:#-*})\n"
-         "  local n=${#plain} command=${plain[1]}\n"
-         "  case $n:$command in\n"
-         "    0:*) compadd " +
-         std::string(kCommands) +
-         " ;;\n"
-         "    1:show) compadd " +
-         std::string(kShown) +
-         " ;;\n"
-         "    1:completion) compadd bash zsh fish ;;\n"
-         "    1:ping|1:sql|1:listen|1:doc|1:kv|1:request|1:backup|2:can) compadd $(" +
-         std::string(kStores) +
-         ") ;;\n"
-         "    2:doc) compadd " +
-         joined(verb_names("document")) +
-         " ;;\n"
-         "    2:kv) compadd " +
-         joined(verb_names("key_value")) +
-         " ;;\n"
-         "    *) _files ;;\n"
-         "  esac\n"
+         "  local w value; local -a plain\n"
+         "  for w in ${words[2,CURRENT-1]}; do\n"
+         "    if [[ -n $value ]]; then value=; continue; fi\n"
+         "    case $w in\n"
+         "      " +
+         std::string(kValued) +
+         ") value=$w ;;\n"
+         "      -*) ;;\n"
+         "      *) plain+=($w) ;;\n"
+         "    esac\n"
+         "  done\n"
+         "  if [[ -n $value ]]; then _files; return; fi\n"
+         "  local n=${#plain} command=${plain[1]}\n" +
+         cases([](const std::string& words) { return "compadd -- " + words; }, "_files") +
          "}\n"
          "_headgate \"$@\"\n";
 }
 
 std::string fish() {
-  const std::string first = "complete -c headgate -n __fish_use_subcommand -xa '";
   const std::string of = "complete -c headgate -n '__fish_seen_subcommand_from ";
-  return "# headgate completion fish > ~/.config/fish/completions/headgate.fish\n" + first +
-         std::string(kCommands) + "'\n" + of + "show' -xa '" + std::string(kShown) + "'\n" + of +
-         "completion' -xa 'bash zsh fish'\n" + of +
-         "ping sql listen doc kv request backup' -xa \"(" + std::string(kStores) + ")\"\n" + of +
-         "doc' -a '" + joined(verb_names("document")) + "'\n" + of + "kv' -a '" +
-         joined(verb_names("key_value")) + "'\n";
+  const std::string none = "complete -c headgate -n 'not __fish_seen_subcommand_from " +
+                           std::string(kCommands) + "' -xa '" + std::string(kCommands) + "'\n";
+  return "# headgate completion fish > ~/.config/fish/completions/headgate.fish\n" + none + of +
+         "show' -xa '" + std::string(kShown) + "'\n" + of + "completion' -xa 'bash zsh fish'\n" +
+         of + "store; and not __fish_seen_subcommand_from init' -xa init\n" + of +
+         "ping sql listen doc kv request backup init' -xa \"(" + std::string(kStores) + ")\"\n" +
+         of + "doc' -a '" + joined(verb_names("document")) + "'\n" + of + "kv' -a '" +
+         joined(verb_names("key_value")) + "'\n" +
+         "complete -c headgate -l url -x\ncomplete -c headgate -l timeout -x\n";
 }
 
 }  // namespace

@@ -576,7 +576,7 @@ def test_completion(cli, tmp_path):
         assert "headgate" in cli.out("completion", shell)
     script = tmp_path / "completion.bash"
     script.write_text(cli.out("completion", "bash"))
-    ask = (f'source {script}; COMP_WORDS=(headgate {{}}); COMP_CWORD=$((${{#COMP_WORDS[@]}} - 1)); '
+    ask = (f'source {script}; COMP_LINE="headgate {{}}"; COMP_POINT=${{#COMP_LINE}}; '
            '_headgate; echo "${COMPREPLY[@]}"')
     path = str(pathlib.Path(binary("headgate")).parent)
     environment = {**cli.environment(), "PATH": f"{path}:{os.environ['PATH']}"}
@@ -589,6 +589,10 @@ def test_completion(cli, tmp_path):
     assert complete("kv k") == ["kv"]
     assert complete("kv kv hge") == ["hget", "hgetall"]
     assert complete("show pl") == ["plugins"]
+    assert complete("store ") == ["init"]
+    assert complete("store init k") == ["kv"]
+    assert complete("--url ipc:///run/x.sock sho") == ["show"]
+    assert complete("--timeout 5s kv --fetch 5 kv hge") == ["hget", "hgetall"]
 
 
 def test_the_prompt(cli, table):
