@@ -52,8 +52,8 @@ struct CallWords {
   std::uint32_t fetch = 0;
 };
 
-// "5s", "250ms", "1.5s", "2m", or seconds. Throws Usage.
-Millis parse_timeout(const std::string& text);
+// "5s", "250ms", "1.5s", "2m", or seconds. Throws Usage, naming the option.
+Millis parse_timeout(const std::string& text, const std::string& option = "--timeout");
 
 // Ctrl-C. The first one runs what is set (which asks the gateway to end the call), or, when nothing
 // is, ends the program; the second one ends it at once.

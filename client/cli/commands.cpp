@@ -83,7 +83,7 @@ int run_reload(Session& s) {
 
 int run_drain(Session& s, const std::string& timeout) {
   Json v = Json::object();
-  if (!timeout.empty()) v["timeout_ms"] = parse_timeout(timeout).count();
+  if (!timeout.empty()) v["timeout_ms"] = parse_timeout(timeout, "--within").count();
   return print(s.call(kGateway, "drain", body(v), s.call_options()), s.options().format);
 }
 

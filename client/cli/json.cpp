@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <set>
 
 #include "cli.hpp"
 
@@ -15,7 +16,8 @@ constexpr std::string_view kBase64 =
 
 constexpr std::size_t kIntegerDigitsMax = 20'000;  // what {"$integer": ...} reads
 
-// The library's own reader of trees, but for integers that would become doubles.
+// The library's own reader of trees, but for integers that would become doubles, and for keys that
+// stand twice in one object, of which it would take the last.
 class Exact : public nlohmann::detail::json_sax_dom_parser<Json> {
  public:
   using json_sax_dom_parser::json_sax_dom_parser;
@@ -26,6 +28,22 @@ class Exact : public nlohmann::detail::json_sax_dom_parser<Json> {
     }
     return json_sax_dom_parser::number_float(v, text);
   }
+  bool start_object(std::size_t size) {
+    keys_.emplace_back();
+    return json_sax_dom_parser::start_object(size);
+  }
+  bool key(std::string& name) {
+    if (!keys_.back().insert(name).second)
+      throw Usage("the key " + Json(name).dump() + " stands twice in one JSON object");
+    return json_sax_dom_parser::key(name);
+  }
+  bool end_object() {
+    keys_.pop_back();
+    return json_sax_dom_parser::end_object();
+  }
+
+ private:
+  std::vector<std::set<std::string>> keys_;  // of the objects that are open
 };
 
 std::string hex(Bytes b) {

@@ -14,8 +14,8 @@ namespace headgate::cli {
 
 using Json = nlohmann::ordered_json;
 
-// Throws Usage, naming `what`, for text that is not exactly one JSON value, or holds an integer
-// beyond 64 bits (which JSON readers would round).
+// Throws Usage, naming `what`, for text that is not exactly one JSON value, holds an integer beyond
+// 64 bits (which JSON readers would round), or a key twice in one object.
 Json parse_json(std::string_view text, std::string_view what);
 
 // As a float, whatever its value: msgpack-cxx's own pack(double) makes integers of whole numbers.

@@ -36,13 +36,15 @@ void add_call_words(CLI::App* c, CallWords& w, bool fetch) {
   c->add_flag("--read-only", w.read_only, "the store itself refuses writes");
   c->add_flag("--idempotent", w.idempotent, "your word that repeating the call is harmless");
   c->add_option("--key", w.key, "idempotency key: the same call with the same key runs once");
-  if (fetch) c->add_option("--fetch", w.fetch, "rows a part: the result comes as a stream");
+  if (!fetch) return;
+  c->add_option("--fetch", w.fetch, "rows a part: the result comes as a stream")
+      ->check(CLI::PositiveNumber);
 }
 
 void add_sql(CLI::App& app, Words& w) {
   CLI::App* c = app.add_subcommand("sql", "Run SQL; without TEXT, on a terminal: a prompt");
   c->add_option("STORE", w.sql.store)->required();
-  c->add_option("TEXT", w.sql.text, "one statement");
+  const auto* text = c->add_option("TEXT", w.sql.text, "one statement");
   c->add_option("-p,--params", w.sql.params, "JSON: an array for ? and $1, an object for :name");
   c->add_option("--file,-f", w.sql.file, "statements from a file, one after the other (-: stdin)");
   c->add_flag("--tx", w.sql.transaction, "with --file: all of them or none");
@@ -52,9 +54,19 @@ void add_sql(CLI::App& app, Words& w) {
   c->add_option("--columns", w.sql.columns, "names with commas; else those of the first line");
   c->add_flag("--no-header", w.sql.no_header, "the first line is a row");
   c->add_option("--null", w.sql.null, "the unquoted text that stands for NULL; else: nothing");
-  c->add_option("--delimiter", w.sql.delimiter, "between fields; else a comma");
+  c->add_option_function<std::string>(
+      "--delimiter",
+      [&w](const std::string& given) {
+        if (given.size() != 1 || given == "\"" || given == "\n" || given == "\r")
+          throw Usage("--delimiter: expected one byte that is no quote and no line end");
+        w.sql.delimiter = given[0];
+      },
+      "between fields; else a comma");
   add_call_words(c, w.sql.words, true);
-  c->callback([&w] { w.run = [&w](Session& s) { return run_sql(s, w.sql); }; });
+  c->callback([&w, text] {
+    if (text->count() > 0 && w.sql.text.empty()) throw Usage("the statement is empty");
+    w.run = [&w](Session& s) { return run_sql(s, w.sql); };
+  });
 }
 
 void add_listen(CLI::App& app, Words& w) {

@@ -81,7 +81,7 @@ Exit exit_code(Code code, Outcome outcome) {
   }
 }
 
-Millis parse_timeout(const std::string& text) {
+Millis parse_timeout(const std::string& text, const std::string& option) {
   double number = 0;
   const char* end = text.data() + text.size();
   const auto [rest, error] = std::from_chars(text.data(), end, number);
@@ -91,7 +91,7 @@ Millis parse_timeout(const std::string& text) {
   const auto factor = units.find(unit);
   const double ms = factor == units.end() ? 0 : number * factor->second;
   if (error != std::errc{} || !(ms >= 1) || ms > 24 * 3600e3) {
-    throw Usage("--timeout: expected a duration like 5s, 250ms or 2m, up to 24h, not '" + text +
+    throw Usage(option + ": expected a duration like 5s, 250ms or 2m, up to 24h, not '" + text +
                 "'");
   }
   return Millis(static_cast<std::int64_t>(ms));

@@ -114,15 +114,13 @@ Policy::Verdict Policy::can(std::string_view service, std::string_view store,
     if (!rule.statements.empty()) why += ", by named statements only";
     return {true, why};
   }
-  if (g.empty()) {
-    return {false, "no grant gives " + named("service", service) + " anything on " +
-                       named("store", store)};
-  }
-  std::string why = "no grant gives it; there are";
+  std::string others;
   for (const GrantInput& x : input_.grants) {
-    if (x.service == service && x.store == store) why += ' ' + x.rule.place;
+    if (x.service == service && x.store == store) others += ' ' + x.rule.place;
   }
-  return {false, why};
+  if (!others.empty()) return {false, "no grant gives it; there are" + others};
+  return {false,
+          "no grant gives " + named("service", service) + " anything on " + named("store", store)};
 }
 
 }  // namespace headgate::access

@@ -22,11 +22,17 @@
 #include "daemon/plugin/job_threads.hpp"
 #include "daemon/plugin/operations.hpp"
 
+namespace headgate::plugin {
+struct Kind;
+}
+
 // What driver_route is lent: whose touches they are, and the first one that was denied.
 struct hg_touches {
   const headgate::Call* call = nullptr;
+  const headgate::plugin::Kind* kind = nullptr;  // of the store
   bool denied = false;
-  std::string what;  // "key `a`", for the refusal
+  bool unknown = false;  // denied: the first thing touched was a verb that the store does not have
+  std::string what;      // "key `a`", for the refusal
 };
 
 namespace headgate::plugin {

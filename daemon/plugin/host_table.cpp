@@ -198,7 +198,8 @@ struct HostTable {
       t->denied = true;
       const std::string_view text = proto::text_of(named);
       const bool readable = text.size() <= 128 && proto::valid_utf8(text);
-      t->what = std::string(verb_name) + " on " + std::string(kinds[kind]) +
+      t->unknown = kind == HG_TOUCH_VERB && t->kind != nullptr && !t->kind->verbs.contains(text);
+      t->what = (t->unknown ? "" : std::string(verb_name) + " on ") + std::string(kinds[kind]) +
                 (readable ? " `" + std::string(text) + "`" : "");
     }
     return 0;

@@ -98,6 +98,7 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
   }
   hg_touches touches;
   touches.call = &call;
+  touches.kind = &core_->library->description().kinds[kind_];
   hg_route r{};
   r.size = sizeof r;
   r.endpoint = -1;
@@ -110,6 +111,7 @@ Result<Route> PluginStore::route(const Call& call, std::uint32_t hops, const Fau
     core_->host.misdeed(Misdeed::threw, core_->settings.name, "driver_route");
     return fault(Code::internal, "the plugin threw while it routed the call");
   }
+  if (touches.unknown) return fault(Code::unsupported, "this store has no " + touches.what);
   if (touches.denied) return fault(Code::denied, "not granted: " + touches.what);
   if (code != 0) {
     Fault f = fault_from(error);

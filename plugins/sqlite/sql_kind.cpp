@@ -300,6 +300,7 @@ void SqlKind::explain(std::string_view verb, proto::Bytes body, Database& db, sd
     throw sdk::Error(sdk::Code::unsupported, sdk::Outcome::rejected,
                      "explain: " + std::string(verb) + " has no plan");
   }
+  static_cast<void>(db.prepare(text, Trust::caller));  // its faults count the caller's own bytes
   Statement s = db.prepare("EXPLAIN QUERY PLAN " + text, Trust::caller);
   proto::Writer w(&sink);
   const std::uint64_t at = sink.offset();

@@ -150,6 +150,16 @@ def test_usage(cli):
                   ["check-config", "/nonexistent/x.toml"], ["store", "init"]):
         out, err = cli.run(*words, code=USAGE)
         assert out == "" and err, words
+    for words, said in (
+            (["sql", "sql", ""], "the statement is empty"),
+            (["sql", "sql", "select 1", "--fetch", "0"], "--fetch"),
+            (["sql", "sql", "--delimiter", ""], "--delimiter: expected"),
+            (["sql", "sql", "--delimiter", "ab"], "one byte"),
+            (["drain", "--within", "x"], "--within: expected a duration"),
+            (["request", "sql", "query", '{"sql": "select 1", "sql": "select 2"}'],
+             'the key "sql" stands twice')):
+        _, err = cli.run(*words, code=USAGE)
+        assert said in err, (words, err)
     assert "Usage" in cli.out("--help") and cli.out("--version").startswith("headgate ")
 
 
@@ -408,6 +418,16 @@ def test_request_and_fetch(cli):
     assert json.loads(cli.out("--json", "request", "sql", "describe"))["kind"] == "sql"
 
 
+def test_a_batch_and_explain_name_what_is_wrong(cli):
+    _, err = cli.run("request", "sql", "batch", '{"items": [["frob", {}]]}', code=REFUSED)
+    assert err.startswith("headgate: unsupported: this store has no verb `frob`"), err
+    text = "select 1; select 2"
+    seen = [cli.run("request", "sql", *words, code=REFUSED)[1].splitlines()[0] for words in (
+        ["query", json.dumps({"sql": text})],
+        ["explain", json.dumps({"verb": "query", "body": {"sql": text}})])]
+    assert "after byte 9" in seen[0] and seen[1] == seen[0]
+
+
 def test_a_key_makes_a_write_run_once(cli, table):
     for _ in range(2):
         _, err = cli.run("sql", "sql", "insert into city (name) values ('once')", "--key", "k1")
@@ -420,6 +440,12 @@ def test_show_can_and_reload(cli, gw):
     assert set(stores) == {"headgate", "sql", "docs", "kv"} and stores["kv"]["kind"] == "key_value"
     assert cli.out("can", "app", "sql", "query").startswith("allowed: ")
     assert cli.out("can", "nobody", "sql", "query", code=REFUSED).startswith("denied: ")
+    gw.write(services="[services.other]\nunix_users = [1]")
+    cli.out("reload")
+    assert cli.out("can", "other", "headgate", "show", code=REFUSED) == (
+        "denied: no grant gives service `other` anything on store `headgate`\n")
+    gw.write(services="")
+    cli.out("reload")
     assert cli.out("reload") == "nothing changed\n"
     gw.write(daemon='log_level = "debug"\nthreads_max = 32')
     assert cli.out("reload") == "changed daemon.log_level\nneeds a restart: daemon.threads_max\n"
