@@ -9,14 +9,14 @@ namespace {
 Rule everybody() {
   Rule r;
   r.verbs = {"ping", "describe"};
-  r.place = "built in: every known service may";
+  r.place = "the built-in rule for every known service";
   return r;
 }
 
 Rule own_user() {
   Rule r;
   r.access = Access::admin;
-  r.place = "built in: the daemon's own user over ipc may";
+  r.place = "the built-in rule for the daemon's own user over ipc";
   return r;
 }
 

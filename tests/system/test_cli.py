@@ -440,6 +440,9 @@ def test_show_can_and_reload(cli, gw):
     assert set(stores) == {"headgate", "sql", "docs", "kv"} and stores["kv"]["kind"] == "key_value"
     assert cli.out("can", "app", "sql", "query").startswith("allowed: ")
     assert cli.out("can", "nobody", "sql", "query", code=REFUSED).startswith("denied: ")
+    assert cli.out("can", "app", "headgate", "ping").startswith("allowed: allowed by ")
+    assert cli.out("can", "@daemon", "headgate", "show") == (
+        "allowed: allowed by the built-in rule for the daemon's own user over ipc\n")
     gw.write(services="[services.other]\nunix_users = [1]")
     cli.out("reload")
     assert cli.out("can", "other", "headgate", "show", code=REFUSED) == (
