@@ -38,8 +38,8 @@ std::size_t skip_opaque(std::string_view s, std::size_t i) {
     return at == std::string_view::npos ? s.size() : at + end.size();
   };
   const char c = s[i];
-  const bool escapes = i > 0 && (s[i - 1] == 'e' || s[i - 1] == 'E') &&
-                       (i == 1 || !word_character(s[i - 2]));
+  const bool escapes =
+      i > 0 && (s[i - 1] == 'e' || s[i - 1] == 'E') && (i == 1 || !word_character(s[i - 2]));
   if (c == '\'' && escapes) return after_escaped(s, i + 1);
   if (c == '\'' || c == '"' || c == '`') return after(std::string_view(&s[i], 1), i + 1);
   if (c == '[') {

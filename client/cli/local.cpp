@@ -163,8 +163,8 @@ std::string cases(const std::function<std::string(const std::string&)>& give,
   const std::string stores = "$(" + std::string(kStores) + ")";
   return "  case $n:$command in\n" +
          line("0:*", give(std::string(kCommands) + " --url --timeout --json --csv --help")) +
-         line("1:show", give(std::string(kShown))) +
-         line("1:completion", give("bash zsh fish")) + line("1:store", give("init")) +
+         line("1:show", give(std::string(kShown))) + line("1:completion", give("bash zsh fish")) +
+         line("1:store", give("init")) +
          line("1:ping|1:sql|1:listen|1:doc|1:kv|1:request|1:backup|2:can|2:store", give(stores)) +
          line("2:doc", give(joined(verb_names("document")))) +
          line("2:kv", give(joined(verb_names("key_value")))) + line("*", files) + "  esac\n";

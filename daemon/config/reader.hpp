@@ -90,7 +90,7 @@ class Reader {
   Config& config_;
   Faults& faults_;
   std::map<std::uint32_t, std::pair<std::string, Place>> uids_;  // whose, and where
-  bool daemon_named_ = false;  // by "@daemon" among unix_users
+  bool daemon_named_ = false;                                    // by "@daemon" among unix_users
   std::map<std::string, std::pair<std::string, Place>> curve_keys_;
   std::map<std::string, std::optional<PluginSchema>> schemas_;  // nullopt: was told already
   std::map<std::string, std::string> store_plugin_;             // name -> plugin

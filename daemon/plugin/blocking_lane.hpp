@@ -73,7 +73,7 @@ class Worker final : public std::enable_shared_from_this<Worker> {
   std::vector<Slot*> slots_;
   std::vector<hg_op> ops_;
   Gathering gathering_;
-  Gathering::Nanos ran_{};  // processor time at the end of the last batch
+  Gathering::Nanos ran_{};                            // processor time at the end of the last batch
   alignas(64) std::atomic<std::uint32_t> head_{0};    // next to write
   alignas(64) std::atomic<std::uint32_t> tail_{0};    // next to read
   alignas(64) std::atomic<std::uint32_t> asleep_{0};  // a futex

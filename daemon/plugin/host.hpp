@@ -42,9 +42,9 @@ class Worker;
 struct StoreCore;
 
 struct HostSettings {
-  std::uint32_t operations_max = 131'072;  // attempts under way, resets and pings included
-  std::uint32_t threads_max = 64;          // connection workers, written-off ones included
-  std::uint32_t connect_threads = 32;  // at most; a server that says nothing holds one
+  std::uint32_t operations_max = 131'072;           // attempts under way, resets and pings included
+  std::uint32_t threads_max = 64;                   // connection workers, written-off ones included
+  std::uint32_t connect_threads = 32;               // at most; a server that says nothing holds one
   Micros write_off_after{std::chrono::seconds(5)};  // a worker that ignores its cancel
   Micros cancel_again{std::chrono::milliseconds(250)};
 };

@@ -23,8 +23,8 @@ namespace headgate::plugin {
 struct Login {
   std::string account;
   Secret password;
-  std::string label;              // the credential's name
-  std::vector<std::uint8_t> tls;  // msgpack map, or empty
+  std::string label;                      // the credential's name
+  std::vector<std::uint8_t> tls;          // msgpack map, or empty
   std::shared_ptr<const void> tls_files;  // what its paths lead to, where that is ours
 };
 // Called on a connect thread, so it may read files; it must be callable from several at once.

@@ -42,8 +42,8 @@ Sent Router::send(PeerId peer, proto::Bytes head, ReplyBuffer body) {
 // May libzmq be given one more large message for this peer?
 bool Router::has_room(const Peer& p, std::uint64_t size) const {
   if (p.outbox == nullptr) return true;
-  const auto held = p.outbox->bytes() -
-                    (p.parked == nullptr ? 0 : static_cast<std::int64_t>(p.parked->bytes));
+  const auto held =
+      p.outbox->bytes() - (p.parked == nullptr ? 0 : static_cast<std::int64_t>(p.parked->bytes));
   return held <= 0 || held + static_cast<std::int64_t>(size) <= kUnsentMax;
 }
 

@@ -48,8 +48,10 @@ Node in_leaf(const Path& path, const Value& operand, std::string_view name) {
   Node n = leaf(path, Test::in);
   for (const Value& v : list_of(operand, name)) {
     if (is_operators(v)) throw bad(std::string(name) + " takes values, no operators");
-    if (v.is(Tag::regex)) n.patterns.emplace_back(v.as_regex());
-    else n.list.push_back(v);
+    if (v.is(Tag::regex))
+      n.patterns.emplace_back(v.as_regex());
+    else
+      n.list.push_back(v);
   }
   std::sort(n.list.begin(), n.list.end(),
             [](const Value& a, const Value& b) { return compare(a, b) < 0; });
@@ -85,10 +87,10 @@ Node mod_leaf(const Path& path, const Value& operand) {
   return n;
 }
 
-constexpr Tag kTags[] = {Tag::floating, Tag::string,  Tag::object, Tag::array,   Tag::binary,
-                         Tag::undefined, Tag::object_id, Tag::boolean, Tag::date, Tag::null,
-                         Tag::regex,    Tag::code,    Tag::int32,  Tag::timestamp, Tag::int64,
-                         Tag::decimal,  Tag::min_key, Tag::max_key};
+constexpr Tag kTags[] = {Tag::floating,  Tag::string,    Tag::object,  Tag::array,     Tag::binary,
+                         Tag::undefined, Tag::object_id, Tag::boolean, Tag::date,      Tag::null,
+                         Tag::regex,     Tag::code,      Tag::int32,   Tag::timestamp, Tag::int64,
+                         Tag::decimal,   Tag::min_key,   Tag::max_key};
 
 void add_type(Node& n, const Value& v) {
   if (v.is(Tag::string)) {
@@ -178,9 +180,12 @@ Node not_node(const Path& path, const Value& operand) {
 
 Node regex_node(const Path& path, const Value& pattern, const Value* options) {
   Regex r;
-  if (pattern.is(Tag::regex)) r = pattern.as_regex();
-  else if (pattern.is(Tag::string)) r.pattern = pattern.text();
-  else throw bad("$regex takes a string or a regular expression");
+  if (pattern.is(Tag::regex))
+    r = pattern.as_regex();
+  else if (pattern.is(Tag::string))
+    r.pattern = pattern.text();
+  else
+    throw bad("$regex takes a string or a regular expression");
   if (r.pattern.find('\0') != std::string::npos) throw bad("$regex: the pattern holds a NUL");
   if (options != nullptr) {
     if (!options->is(Tag::string)) throw bad("$options takes a string");

@@ -134,9 +134,12 @@ void check_type(const sdk::Fields& f, std::string_view name) {
     need(type == Type::array, "a list");
   else if (is_one_of(name, {"sort", "keys"}))
     need(type == Type::map || type == Type::array, "a document or a list of [field, 1 or -1]");
-  else if (name == "if_version") need(type == Type::bin || type == Type::str, "bytes");
-  else if (name == "update") need(type == Type::map || type == Type::array, "a document");
-  else need(type == Type::map, "a document");
+  else if (name == "if_version")
+    need(type == Type::bin || type == Type::str, "bytes");
+  else if (name == "update")
+    need(type == Type::map || type == Type::array, "a document");
+  else
+    need(type == Type::map, "a document");
 }
 
 std::uint64_t mix(std::uint64_t hash, std::string_view s) {
@@ -152,8 +155,10 @@ std::uint64_t digest_of(std::string_view verb, const sdk::Fields& body) {
     proto::Cursor c(filter);
     const std::uint32_t n = std::min<std::uint32_t>(c.read_map(), 32);
     for (std::uint32_t i = 0; i < n && c.ok(); ++i) {
-      if (c.peek() == Type::str) hash = mix(hash, c.read_str());
-      else c.skip();
+      if (c.peek() == Type::str)
+        hash = mix(hash, c.read_str());
+      else
+        c.skip();
       c.skip();
     }
   }

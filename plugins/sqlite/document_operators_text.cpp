@@ -190,34 +190,48 @@ constexpr Operator kTextOperators[] = {
     {"$split", 2, 2, op_split},
     {"$indexOfCP", 2, 4, op_index_of_cp},
     {"$toString", 1, 1, op_to_string},
-    date_operator("$year", [](Operands a) {
-      return date_part(a[0], "$year",
-                       [](const Civil& c) { return static_cast<int>(c.day.year()); });
-    }),
-    date_operator("$month", [](Operands a) {
-      return date_part(a[0], "$month",
-                       [](const Civil& c) { return static_cast<unsigned>(c.day.month()); });
-    }),
-    date_operator("$dayOfMonth", [](Operands a) {
-      return date_part(a[0], "$dayOfMonth",
-                       [](const Civil& c) { return static_cast<unsigned>(c.day.day()); });
-    }),
-    date_operator("$dayOfWeek", [](Operands a) {  // Sunday is 1; 1970-01-01 was a Thursday
-      return date_part(a[0], "$dayOfWeek",
-                       [](const Civil& c) { return ((c.days % 7) + 11) % 7 + 1; });
-    }),
-    date_operator("$hour", [](Operands a) {
-      return date_part(a[0], "$hour", [](const Civil& c) { return c.ms / 3'600'000; });
-    }),
-    date_operator("$minute", [](Operands a) {
-      return date_part(a[0], "$minute", [](const Civil& c) { return c.ms / 60'000 % 60; });
-    }),
-    date_operator("$second", [](Operands a) {
-      return date_part(a[0], "$second", [](const Civil& c) { return c.ms / 1000 % 60; });
-    }),
-    date_operator("$millisecond", [](Operands a) {
-      return date_part(a[0], "$millisecond", [](const Civil& c) { return c.ms % 1000; });
-    }),
+    date_operator("$year",
+                  [](Operands a) {
+                    return date_part(a[0], "$year",
+                                     [](const Civil& c) { return static_cast<int>(c.day.year()); });
+                  }),
+    date_operator("$month",
+                  [](Operands a) {
+                    return date_part(a[0], "$month", [](const Civil& c) {
+                      return static_cast<unsigned>(c.day.month());
+                    });
+                  }),
+    date_operator("$dayOfMonth",
+                  [](Operands a) {
+                    return date_part(a[0], "$dayOfMonth", [](const Civil& c) {
+                      return static_cast<unsigned>(c.day.day());
+                    });
+                  }),
+    date_operator("$dayOfWeek",
+                  [](Operands a) {  // Sunday is 1; 1970-01-01 was a Thursday
+                    return date_part(a[0], "$dayOfWeek",
+                                     [](const Civil& c) { return ((c.days % 7) + 11) % 7 + 1; });
+                  }),
+    date_operator("$hour",
+                  [](Operands a) {
+                    return date_part(a[0], "$hour",
+                                     [](const Civil& c) { return c.ms / 3'600'000; });
+                  }),
+    date_operator("$minute",
+                  [](Operands a) {
+                    return date_part(a[0], "$minute",
+                                     [](const Civil& c) { return c.ms / 60'000 % 60; });
+                  }),
+    date_operator("$second",
+                  [](Operands a) {
+                    return date_part(a[0], "$second",
+                                     [](const Civil& c) { return c.ms / 1000 % 60; });
+                  }),
+    date_operator("$millisecond",
+                  [](Operands a) {
+                    return date_part(a[0], "$millisecond",
+                                     [](const Civil& c) { return c.ms % 1000; });
+                  }),
 };
 
 }  // namespace

@@ -42,8 +42,10 @@ void compute_fields(const Node& n, Value& out, const Run& run) {
   for (const Node& c : n.children) {
     if (c.what == What::compute) {
       std::optional<Value> v = c.expression->evaluate(run.root);
-      if (v) out.set(c.name, std::move(*v));
-      else out.erase(c.name);
+      if (v)
+        out.set(c.name, std::move(*v));
+      else
+        out.erase(c.name);
     } else if (c.what == What::inner && c.computes && out.find(c.name) == nullptr) {
       out.set(c.name, apply(c, Value::object(), run));
     }
@@ -64,7 +66,8 @@ Value apply_object(const Node& n, Value v, const Run& run) {
       const bool nests = f.value.is(Tag::object) || f.value.is(Tag::array);
       if (nests || c->computes)
         out.fields().push_back({f.name, apply(*c, std::move(f.value), run)});
-      else if (run.keep_rest) out.fields().push_back(std::move(f));
+      else if (run.keep_rest)
+        out.fields().push_back(std::move(f));
     }
   }
   compute_fields(n, out, run);
@@ -77,8 +80,10 @@ Value apply(const Node& n, Value v, const Run& run) {
   Array out;
   for (Value& e : v.items()) {
     const bool nests = e.is(Tag::object) || e.is(Tag::array);
-    if (nests || n.computes) out.push_back(apply(n, std::move(e), run));
-    else if (run.keep_rest) out.push_back(std::move(e));
+    if (nests || n.computes)
+      out.push_back(apply(n, std::move(e), run));
+    else if (run.keep_rest)
+      out.push_back(std::move(e));
   }
   return Value::array(std::move(out));
 }

@@ -102,7 +102,8 @@ void run_count(DocumentCall& c) {
   const Query q = c.query();
   std::int64_t n = 0;
   if (const std::optional<Collection> from = c.store.find(c.collection())) {
-    if (q.filter.root().children.empty() && q.skip == 0 && q.limit == 0) n = c.store.count(*from);
+    if (q.filter.root().children.empty() && q.skip == 0 && q.limit == 0)
+      n = c.store.count(*from);
     else
       run_query(c.store, c.db, *from, q, c.watch, [&](Found&&) { return ++n, true; });
   }
@@ -120,7 +121,8 @@ void run_distinct(DocumentCall& c) {
   struct Values : Visitor {
     bool visit(const Value* v) override {
       if (v == nullptr) return false;
-      if (!v->is(Tag::array)) add(*v);
+      if (!v->is(Tag::array))
+        add(*v);
       else
         for (const Value& e : v->items()) add(e);
       return false;

@@ -1,15 +1,16 @@
 // PCRE2 behind Pattern; see document_regex.hpp.
 #define PCRE2_CODE_UNIT_WIDTH 8
+#include "plugins/sqlite/document_regex.hpp"
+
 #include <pcre2.h>
 
 #include "plugins/sqlite/document_error.hpp"
 #include "plugins/sqlite/document_guard.hpp"
-#include "plugins/sqlite/document_regex.hpp"
 
 namespace headgate::sqlite::doc {
 namespace {
 
-constexpr std::size_t kPatternMax = 32764;       // MongoDB's
+constexpr std::size_t kPatternMax = 32764;        // MongoDB's
 constexpr std::uint32_t kMatchLimit = 1'000'000;  // steps of one search; tens of milliseconds
 constexpr std::uint32_t kDepthLimit = 10'000;
 constexpr std::uint32_t kHeapLimitKib = 8 << 10;
@@ -19,12 +20,22 @@ std::uint32_t flags_of(const std::string& options) {
   std::uint32_t flags = PCRE2_UTF | PCRE2_NO_UTF_CHECK;
   for (const char c : options) {
     switch (c) {
-      case 'i': flags |= PCRE2_CASELESS; break;
-      case 'm': flags |= PCRE2_MULTILINE; break;
-      case 's': flags |= PCRE2_DOTALL; break;
-      case 'x': flags |= PCRE2_EXTENDED; break;
-      case 'u': break;  // UTF-8 is always on
-      default: throw bad(std::string("$regex: unknown option `") + c + "`");
+      case 'i':
+        flags |= PCRE2_CASELESS;
+        break;
+      case 'm':
+        flags |= PCRE2_MULTILINE;
+        break;
+      case 's':
+        flags |= PCRE2_DOTALL;
+        break;
+      case 'x':
+        flags |= PCRE2_EXTENDED;
+        break;
+      case 'u':
+        break;  // UTF-8 is always on
+      default:
+        throw bad(std::string("$regex: unknown option `") + c + "`");
     }
   }
   return flags;
@@ -52,9 +63,9 @@ Pattern::Pattern(const Regex& regex) : source_(regex), compiled_(std::make_share
   int code = 0;
   PCRE2_SIZE at = 0;
   // \C would match half a character, and with it leave UTF-8.
-  compiled_->code = pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.pattern.data()),
-                                  regex.pattern.size(), flags | PCRE2_NEVER_BACKSLASH_C, &code, &at,
-                                  context);
+  compiled_->code =
+      pcre2_compile(reinterpret_cast<PCRE2_SPTR>(regex.pattern.data()), regex.pattern.size(),
+                    flags | PCRE2_NEVER_BACKSLASH_C, &code, &at, context);
   pcre2_compile_context_free(context);
   if (compiled_->code == nullptr) {
     char why[128] = "";

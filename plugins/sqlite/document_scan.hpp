@@ -14,8 +14,8 @@
 
 namespace headgate::sqlite::doc {
 
-inline constexpr std::size_t kIdsMax = 4'000'000;          // candidates that an index may name
-inline constexpr std::size_t kSortBytesMax = 64u << 20;    // keys, groups, sorted documents
+inline constexpr std::size_t kIdsMax = 4'000'000;        // candidates that an index may name
+inline constexpr std::size_t kSortBytesMax = 64u << 20;  // keys, groups, sorted documents
 
 // Looks at the clock now and then. Throws when the call's time is over.
 class Watch {

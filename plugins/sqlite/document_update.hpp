@@ -40,7 +40,19 @@ class Update {
   void apply(Value& document, const Context& context) const;
 
   enum class Op : std::uint8_t {
-    set, set_on_insert, unset, inc, mul, min, max, rename, push, add_to_set, pull, pull_all, pop,
+    set,
+    set_on_insert,
+    unset,
+    inc,
+    mul,
+    min,
+    max,
+    rename,
+    push,
+    add_to_set,
+    pull,
+    pull_all,
+    pop,
     current_date
   };
   struct Step {

@@ -67,7 +67,7 @@ class Waiters {
     bool passed = false;                            // is_first() has said no
   };
   std::unordered_map<std::uint64_t, Line> lines_;  // of a key's hash
-  std::size_t places_ = 0;  // in all lines
+  std::size_t places_ = 0;                         // in all lines
   std::atomic<std::size_t> notes_{0};
 };
 

@@ -72,8 +72,8 @@ void describe_options(proto::Writer& w) {
                        "the file; relative paths are under the state directory", {});
   sdk::describe_option(
       w, "synchronous", "str", false,
-      "full: what is acknowledged survives a power cut; normal: it may be lost, never torn",
-      "full", kSynchronous);
+      "full: what is acknowledged survives a power cut; normal: it may be lost, never torn", "full",
+      kSynchronous);
   sdk::describe_int_options<Options>(w, kInts);
 }
 

@@ -1,7 +1,8 @@
 // The built-in store's bodies and answers, over an operator that records.
+#include "daemon/admin/admin.hpp"
+
 #include <gtest/gtest.h>
 
-#include "daemon/admin/admin.hpp"
 #include "proto/writer.hpp"
 
 namespace headgate::admin {
@@ -99,20 +100,64 @@ TEST(Admin, RefusesBodiesThatAreNotTheVerbs) {
   const auto empty = [](proto::Writer& w) { w.map(0); };
   refused("show", empty, "what");
   refused("kill", empty, "call");
-  refused("show", [](proto::Writer& w) { w.map(1); w.str("what"); w.uint(1); }, "str");
-  refused("show", [](proto::Writer& w) { w.map(1); w.str("who"); w.str("x"); }, "who");
-  refused("kill", [](proto::Writer& w) { w.map(1); w.str("call"); w.sint(-1); }, "call");
-  refused("drain", [](proto::Writer& w) { w.map(1); w.str("timeout_ms"); w.str("1s"); }, "integer");
-  refused("drain", [](proto::Writer& w) { w.map(1); w.str("timeout_ms"); w.uint(1ull << 40); },
-          "at most");
-  refused("reload", [](proto::Writer& w) { w.map(1); w.str("file"); w.str("/x"); }, "file");
-  refused("kill", [](proto::Writer& w) {
-    w.map(2);
-    w.str("call");
-    w.uint(7);
-    w.str("call");
-    w.uint(8);
-  }, "twice");
+  refused(
+      "show",
+      [](proto::Writer& w) {
+        w.map(1);
+        w.str("what");
+        w.uint(1);
+      },
+      "str");
+  refused(
+      "show",
+      [](proto::Writer& w) {
+        w.map(1);
+        w.str("who");
+        w.str("x");
+      },
+      "who");
+  refused(
+      "kill",
+      [](proto::Writer& w) {
+        w.map(1);
+        w.str("call");
+        w.sint(-1);
+      },
+      "call");
+  refused(
+      "drain",
+      [](proto::Writer& w) {
+        w.map(1);
+        w.str("timeout_ms");
+        w.str("1s");
+      },
+      "integer");
+  refused(
+      "drain",
+      [](proto::Writer& w) {
+        w.map(1);
+        w.str("timeout_ms");
+        w.uint(1ull << 40);
+      },
+      "at most");
+  refused(
+      "reload",
+      [](proto::Writer& w) {
+        w.map(1);
+        w.str("file");
+        w.str("/x");
+      },
+      "file");
+  refused(
+      "kill",
+      [](proto::Writer& w) {
+        w.map(2);
+        w.str("call");
+        w.uint(7);
+        w.str("call");
+        w.uint(8);
+      },
+      "twice");
 }
 
 TEST(Admin, DoesWhatItIsAsked) {

@@ -194,8 +194,7 @@ INSTANTIATE_TEST_SUITE_P(
         Wrong{"{'a': {'$elemMatch': 1}}", kBad, "$elemMatch"},
         Wrong{"{'a': {'$all': [{'$gt': 1}]}}", kBad, "$all"}, Wrong{"{'a..b': 1}", kBad, "`a..b`"},
         Wrong{"{'.a': {'$gt': 1}}", kBad, "`.a`"}, Wrong{"{'a.': null}", kBad, "`a.`"},
-        Wrong{"{'': 1}", kBad, "empty"},
-        Wrong{"[]", kBad, "filter"}));
+        Wrong{"{'': 1}", kBad, "empty"}, Wrong{"[]", kBad, "filter"}));
 
 TEST(Filters, APatternThatExplodesIsStopped) {
   const Filter filter(V("{'a': {'$regex': '(a*)*b'}}"));

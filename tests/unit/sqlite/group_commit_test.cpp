@@ -139,13 +139,13 @@ TEST_F(Group, AnItemThatRollsBackTellsForItsWholeBatch) {
                            "INSERT INTO u VALUES (0)"}) {
     const auto item = [](const Call& c) { return Json::array({c.first, c.second}); };
     const Json batch = {{"atomic", false},
-                        {"items", Json::array({item(insert(7)), item(insert(0)),
-                                               item(run(text)), item(insert(8))})}};
-    const Json expected = {{HG_TRANSACTION_ABORTED, HG_ROLLED_BACK},
-                           {HG_EXISTS, HG_REJECTED},
-                           {std::string(text).ends_with("(13)") ? HG_CONSTRAINT : HG_EXISTS,
-                            HG_ROLLED_BACK},
-                           {HG_TRANSACTION_ABORTED, HG_REJECTED}};
+                        {"items", Json::array({item(insert(7)), item(insert(0)), item(run(text)),
+                                               item(insert(8))})}};
+    const Json expected = {
+        {HG_TRANSACTION_ABORTED, HG_ROLLED_BACK},
+        {HG_EXISTS, HG_REJECTED},
+        {std::string(text).ends_with("(13)") ? HG_CONSTRAINT : HG_EXISTS, HG_ROLLED_BACK},
+        {HG_TRANSACTION_ABORTED, HG_REJECTED}};
     const Call whole = {"batch", batch};
     const auto r = store->together({insert(n + 1), whole, insert(n + 2), whole, insert(n + 3)});
     n += 3;

@@ -180,14 +180,17 @@ TEST_F(KvRace, WaitersAreServedOldestFirst) {
   const std::uint64_t now = BareHost::the().now_us(&BareHost::the());
   const Json one = {{"keys", list({"q"})}, {"wait_ms", 60'000}};
   const Json two = {{"keys", list({"other", "q"})}, {"wait_ms", 60'000}};
-  const Json move = {{"source", "q"},    {"destination", "done"}, {"from", "left"},
-                     {"to", "right"}, {"wait_ms", 60'000}};
+  const Json move = {{"source", "q"},
+                     {"destination", "done"},
+                     {"from", "left"},
+                     {"to", "right"},
+                     {"wait_ms", 60'000}};
   struct Waiter {
     std::string verb, service;
     Json body;
   };
-  const std::vector<Waiter> waiters = {{"blpop", "a", one}, {"brpop", "b", two},
-                                       {"blmove", "a", move}, {"blpop", "b", one}};
+  const std::vector<Waiter> waiters = {
+      {"blpop", "a", one}, {"brpop", "b", two}, {"blmove", "a", move}, {"blpop", "b", one}};
   const auto ask = [&](std::size_t i) {
     const Waiter& w = waiters[i];
     return store.call(w.verb, w.body,

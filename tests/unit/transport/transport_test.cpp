@@ -89,8 +89,8 @@ TEST(IpcListener, RefusesWhatItCannotBeSureOf) {
 }
 
 TEST(Loopback, IsToldFromOtherAddresses) {
-  for (const char* yes : {"tcp://127.0.0.1:1", "tcp://127.8.9.1:1", "tcp://[::1]:1",
-                          "tcp://localhost:1"}) {
+  for (const char* yes :
+       {"tcp://127.0.0.1:1", "tcp://127.8.9.1:1", "tcp://[::1]:1", "tcp://localhost:1"}) {
     EXPECT_TRUE(is_loopback(yes)) << yes;
   }
   for (const char* no : {"tcp://0.0.0.0:1", "tcp://10.127.0.1:1", "tcp://*:1", "ipc://127.0.0.1",
