@@ -335,6 +335,7 @@ bool identical(const Value& a, const Value& b) {
   if (a.tag() != b.tag()) return false;
   switch (a.tag()) {
     case Tag::floating:
+      if (std::isnan(a.as_double())) return std::isnan(b.as_double());
       return std::signbit(a.as_double()) == std::signbit(b.as_double()) && compare(a, b) == 0;
     case Tag::decimal:
       return a.as_decimal() == b.as_decimal();
