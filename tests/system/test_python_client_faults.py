@@ -3,13 +3,16 @@
 import gc
 import os
 import signal
+import socket
 import sys
 import threading
 import time
 import warnings
 
 import pytest
+import zmq
 from gateway import ROOT, until
+from postgres import free_port
 
 sys.path.insert(0, str(ROOT / "client" / "python"))
 
@@ -238,3 +241,100 @@ def test_a_name_may_be_anything(gw):
     for name in ("ü" * 255, "\udcff"):
         with headgate.connect(gw.url, name=name) as client:
             client.ping()
+
+
+def test_a_stream_may_be_read_in_another_thread(client, db):
+    """Its thread goes on meanwhile: neither waits for what is the other's."""
+    kv = client.key_value("kv")
+    rows, got = db.query("select i from n", fetch=10), []
+    reader = threading.Thread(target=lambda: got.extend(rows))
+    reader.start()
+    while reader.is_alive():
+        assert kv.request("get", {"key": b"k"}, timeout=2).body["value"] is None
+    assert len(got) == 5000
+
+    rows = db.query("with recursive r(i) as (select 1 union all select i + 1 from r where i < 1e9)"
+                    " select i from r where i in (1, 2, 3, 1e9)", fetch=1)
+    errors = []
+
+    def wait():
+        try:
+            rows.all()
+        except headgate.HeadgateError as e:
+            errors.append(e.code)
+
+    reader = threading.Thread(target=wait)
+    reader.start()
+    conn = client.connection()
+    until(lambda: conn._pumped_by == reader.ident, what="it waits")
+    for _ in range(20):
+        assert kv.request("get", {"key": b"k"}, timeout=2).body["value"] is None
+    client.close()
+    reader.join(10)
+    assert errors == ["unavailable"]
+
+
+def test_documents_of_one_transaction_in_two_threads(client):
+    docs = client.documents("docs")
+    with docs.transaction() as tx:
+        def insert():
+            tx["t"].insert_one({"i": 1})
+        thread = threading.Thread(target=insert)
+        thread.start()
+        thread.join()
+        tx["t"].insert_one({"i": 2})
+    assert docs["t"].count_documents({}) == 2
+
+
+def test_a_lost_answer_to_a_ping_leaves_the_call_unknown(client, monkeypatch):
+    """The gateway goes away between its ping and our pong: what is in flight may have happened."""
+    conn = client.connection()
+    send = conn._send
+
+    def cut(frame):
+        if frame[2] == headgate.wire.PONG:
+            conn.close("cut")
+        send(frame)
+
+    monkeypatch.setattr(conn, "_send", cut)
+    with pytest.raises(headgate.Unavailable) as e:
+        client.key_value("kv").blpop("nothing", 20)
+    assert e.value.outcome == "unknown"
+
+
+def test_a_gateway_that_takes_no_more_clients(start, gw):
+    """It cuts them before they have said a word; that must neither hang nor hide the next address."""
+    full = start(daemon="clients_max = 1", stores=KV, grants=GRANTS)
+    with headgate.connect(full.url) as kept:
+        with pytest.raises(headgate.Unavailable, match="no more clients"):
+            headgate.connect(full.url, timeout=5)
+        with headgate.connect(f"{full.url},{gw.url}") as client:
+            client.ping()
+        kept.ping()
+
+
+def test_every_address_that_failed_is_named(tmp_path):
+    with pytest.raises(headgate.Unavailable, match="one.sock.*two.sock"):
+        headgate.connect(f"ipc://{tmp_path}/one.sock,ipc://{tmp_path}/two.sock", timeout=5)
+
+
+def test_an_address_that_does_not_take_this_key_is_left_for_the_next(start, gw, tmp_path):
+    pairs = {"server": zmq.curve_keypair(), "stranger": zmq.curve_keypair()}
+    for name, (public, secret) in pairs.items():
+        (tmp_path / name).write_text(f'public = "{public.decode()}"\nsecret = "{secret.decode()}"\n')
+        (tmp_path / name).chmod(0o600)
+    port = free_port()
+    other = start(daemon=f'listen_tcp = "tcp://127.0.0.1:{port}"\n'
+                         f'server_key = {{ file = "{tmp_path / "server"}" }}')
+    url = f"tcp://127.0.0.1:{port}?server_key={pairs['server'][0].decode()}"
+    with pytest.raises(headgate.Unauthenticated):
+        headgate.connect(url, key_file=str(tmp_path / "stranger"))
+    with headgate.connect(f"{url},{gw.url}", key_file=str(tmp_path / "stranger")) as client:
+        client.ping()
+    assert other.alive()
+
+
+def test_who_listens_but_says_nothing_is_told_so():
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        with pytest.raises(headgate.Unavailable, match="no gateway answered.*within 0.5 s"):
+            headgate.connect(f"tcp://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)

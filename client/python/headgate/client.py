@@ -18,8 +18,8 @@ from . import wire
 from .address import Address, addresses
 from .checks import check_timeout
 from .connection import Connection, Pending
-from .errors import (DeadlineExceeded, Draining, HeadgateError, InvalidRequest, ProtocolError,
-                     TransactionExpired, Unavailable, error_for)
+from .errors import (DeadlineExceeded, Draining, HeadgateError, InvalidRequest, ProtocolError, Refused,
+                     TransactionExpired, Unavailable, Unsupported, error_for)
 from .stream import GRACE, Stream
 from .version import __version__
 
@@ -216,8 +216,11 @@ class Client:
             share = left / (len(self._addresses) - i)
             try:
                 conn = Connection(target, self._name, __version__, share)
-            except (Unavailable, ProtocolError, Draining) as e:
-                first = first or e
+            except (Unavailable, ProtocolError, Refused, Unsupported) as e:
+                if first is None:
+                    first = e
+                else:
+                    first.message += f"; {e.message}"
                 continue
             self._next = (self._next + i) % len(self._addresses)
             self._keep(conn)
@@ -267,7 +270,7 @@ class Client:
                     conn.suspect(begun)
                     raise DeadlineExceeded("the gateway did not answer in time", code="deadline",
                                            outcome="unknown")
-                conn.pump(left)
+                conn.pump(left, pending)
         except BaseException:
             conn.give_up(pending)
             raise
@@ -284,7 +287,7 @@ class Client:
             if left <= 0:
                 raise DeadlineExceeded("the gateway took no more upload data", code="deadline",
                                        outcome="unknown")
-            conn.pump(left)
+            conn.pump(left, pending)
 
     def close(self) -> None:
         """Ends all connections, from any thread; what is in flight in other threads fails."""

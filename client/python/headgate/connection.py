@@ -4,9 +4,10 @@ libzmq would reconnect silently, and then a request of an hour ago runs and the 
 last one's answer. So reconnection is off; a disconnect is seen on the socket's monitor, ends this
 connection for good, and fails what was in flight with the outcome that is known.
 
-A connection belongs to one thread and to one process. Two things alone may come from others:
-``end()``, which wakes the thread that waits, and a cancel (a generator that another thread's garbage
-collector finds). ``_lock`` keeps them off the sockets while they are in use.
+A connection is made for one thread, but what it streams may be read in another, and a garbage
+collector may find a generator anywhere. So one thread at a time waits in pump() and alone touches the
+sockets meanwhile; others leave it their frames and are told when something has come. Nothing of it
+survives fork().
 """
 
 from __future__ import annotations
@@ -41,6 +42,7 @@ class Pending:
 
     def __init__(self, id: int) -> None:
         self.id = id
+        self.news = False  # something has come since its reader looked
         self.parts: Deque[wire.Part] = deque()
         self.parts_seen = 0
         self.upload_credit = 0
@@ -62,16 +64,17 @@ class Connection:
         self.heard = time.monotonic()         # when a frame came last
         self.heartbeat = 10.0                 # seconds of silence, then the gateway is asked
         self._asked: Optional[float] = None   # when, if it was
-        self._lock = threading.RLock()
+        self._lock = threading.RLock()         # of all below
+        self._came = threading.Condition(self._lock)  # something has come, or pump() is free
         self._pumped_by: Optional[int] = None  # the thread that waits in pump()
         self._ending: Optional[str] = None     # why another thread wants it to end
-        self._cancels: Deque[int] = deque()    # of other threads, sent by the one that pumps
+        self._left: Deque[bytes] = deque()     # frames of other threads, sent by the one that pumps
         self.open_streams: "weakref.WeakSet[Any]" = weakref.WeakSet()  # of transactions
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
         self._context = zmq.Context.instance()
         self._socket = self._context.socket(zmq.DEALER)
-        self._monitor = None
+        self._monitor: Optional[zmq.Socket[bytes]] = None
         try:
             self._open(name, version, timeout)
         except zmq.ZMQError as e:  # an endpoint or key that libzmq does not take
@@ -88,8 +91,10 @@ class Connection:
         s.setsockopt(zmq.IPV6, 1)
         s.setsockopt(zmq.SNDHWM, 0)
         s.setsockopt(zmq.RCVHWM, 0)
-        s.setsockopt(zmq.HANDSHAKE_IVL, max(1, int(timeout * 1000)))
-        s.setsockopt(zmq.CONNECT_TIMEOUT, max(1, int(timeout * 1000)))
+        # Later than the deadline below, which says what happened: a handshake that took too long looks
+        # like one that failed.
+        s.setsockopt(zmq.HANDSHAKE_IVL, int(timeout * 1000) + 1000)
+        s.setsockopt(zmq.CONNECT_TIMEOUT, int(timeout * 1000) + 1000)
         s.setsockopt(zmq.HEARTBEAT_IVL, 5000)
         s.setsockopt(zmq.HEARTBEAT_TIMEOUT, 15000)
         if self.address.server_key:
@@ -105,12 +110,13 @@ class Connection:
         self._welcome: Optional[wire.Welcome] = None
         s.connect(self.address.endpoint)
         pending = self._new_pending()
-        s.send(wire.hello(pending.id, name, version, False))
+        with contextlib.suppress(zmq.Again):  # cut already: the monitor tells, a send would wait for ever
+            s.send(wire.hello(pending.id, name, version, False), zmq.DONTWAIT)
         deadline = time.monotonic() + timeout
         while self._welcome is None:
             left = deadline - time.monotonic()
             if left <= 0:
-                raise Unavailable(f"no gateway answered at {self.address} within {timeout:g} s",
+                raise Unavailable(f"no gateway answered at {self.address} within {timeout:.3g} s",
                                   code="unavailable")
             self.pump(left)
             if self.closed:
@@ -172,14 +178,7 @@ class Connection:
     def send_cancel(self, pending: Pending) -> None:
         if self.closed is not None or pending.reply is not None or self.pid != os.getpid():
             return
-        if self._lock.acquire(blocking=False):
-            try:
-                self._send(wire.cancel(pending.id))
-            finally:
-                self._lock.release()
-        else:  # its thread waits: it sends the cancel, and this one need not wait for it
-            self._cancels.append(pending.id)
-            self._wake_up()
+        self._send(wire.cancel(pending.id))
 
     def suspect(self, since: float) -> None:
         """Something sent at ``since`` was not answered in time. When nothing else has come either
@@ -222,46 +221,71 @@ class Connection:
             stream.close() if keep else stream.abandon()
         self.open_streams.clear()
 
-    def in_use(self) -> bool:
-        """Frames are being taken in, here or in another thread."""
-        return self._pumped_by is not None
+    def inside(self) -> bool:
+        """This thread is in pump(): a garbage collector or a signal handler asks."""
+        return self._pumped_by == threading.get_ident()
 
     def _send(self, frame: bytes) -> None:
         self._check_process()
         with self._lock:
-            if self._ending is not None:
+            if self._pumped_by not in (None, threading.get_ident()):
+                if self.closed is None and self._ending is None:
+                    self._left.append(frame)
+                    self._wake_up()
+                    return
+            elif self._ending is not None:
                 self.close(self._ending)
-            if self.closed is not None:
-                raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
-                                  code="unavailable")
-            try:
-                self._socket.send(frame, zmq.DONTWAIT)
-            except zmq.Again:  # there is no limit but the other end's absence
-                self.close("the gateway closed it")
-                raise Unavailable(f"the connection to {self.address} was lost: {self.closed}",
-                                  code="unavailable") from None
+            elif self.closed is None:
+                try:
+                    return self._socket.send(frame, zmq.DONTWAIT)
+                except zmq.Again:  # there is no limit but the other end's absence
+                    self.close("the gateway closed it")
+            raise Unavailable(f"the connection to {self.address} was lost: "
+                              f"{self.closed or self._ending}", code="unavailable")
 
     def _check_process(self) -> None:
         if self.pid != os.getpid():
             raise InvalidRequest("a transaction, stream or listener does not survive fork(): it "
                                  "belongs to the parent process", code="invalid")
 
-    def pump(self, timeout: float) -> bool:
-        """Waits up to ``timeout`` seconds for something to come and takes in all that is there.
+    def pump(self, timeout: float, pending: Optional[Pending] = None) -> bool:
+        """Waits up to ``timeout`` seconds for something to come and takes in all that is there; while
+        another thread does that, waits for something to come for ``pending``.
 
         True when something came.
         """
         self._check_process()
+        until = time.monotonic() + timeout
+        me = threading.get_ident()
         with self._lock:
-            if self.closed is not None:
-                return True
-            outer, self._pumped_by = self._pumped_by, threading.get_ident()
-            try:
-                return self._pump(timeout)
-            finally:
+            while True:
+                if self.closed is not None:
+                    return True
+                if pending is not None and pending.news:
+                    pending.news = False
+                    return True
+                if self._pumped_by in (None, me):
+                    break
+                left = until - time.monotonic()
+                if left <= 0:
+                    return False
+                self._came.wait(min(left, _POLL_MAX))
+            outer, self._pumped_by = self._pumped_by, me
+        try:
+            return self._pump(until - time.monotonic())
+        finally:
+            with self._lock:
                 self._pumped_by = outer
+                self._send_left()
                 if self._ending is not None:
                     self.close(self._ending)
+                self._came.notify_all()
+
+    def _send_left(self) -> None:
+        """Sends what other threads have left."""
+        with contextlib.suppress(HeadgateError):  # it ended: so did what they wait for
+            while self._left:
+                self._send(self._left.popleft())
 
     def _pump(self, timeout: float) -> bool:
         if self._ending is not None:
@@ -271,12 +295,10 @@ class Connection:
             return False
         if self._woken.fileno() in events:
             self._woken.recv(64)
-            with contextlib.suppress(HeadgateError):  # it ended: so did what was to be cancelled
-                while self._cancels:
-                    self._send(wire.cancel(self._cancels.popleft()))
+            self._send_left()
         if self._ending is not None:
             return True
-        while True:
+        while self.closed is None:
             try:
                 frames = self._socket.recv_multipart(zmq.DONTWAIT)
             except zmq.Again:
@@ -303,7 +325,8 @@ class Connection:
             if kind == zmq.EVENT_HANDSHAKE_FAILED_AUTH:
                 self.close("authentication failed: the gateway does not know this key")
             elif kind in (zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL):
-                self.close("the handshake failed (wrong key, or no gateway at this address)")
+                self.close("the handshake failed (wrong key, no gateway at this address, or it takes "
+                           "no more clients)")
             elif kind == zmq.EVENT_CLOSED:
                 self.close(self.address.why_not())
             elif kind in (zmq.EVENT_DISCONNECTED, zmq.EVENT_CONNECT_RETRIED):
@@ -320,6 +343,7 @@ class Connection:
             pending = self._pending.pop(frame.id, None)
             if pending is not None:
                 pending.reply = frame
+                pending.news = True
         elif isinstance(frame, wire.Part):
             pending = self._pending.get(frame.id)
             if pending is not None:
@@ -328,12 +352,15 @@ class Connection:
                                         outcome="unknown")
                 pending.parts_seen = frame.sequence
                 pending.parts.append(frame)
+                pending.news = True
         elif isinstance(frame, wire.Credit):
             pending = self._pending.get(frame.id)
             if pending is not None:
                 pending.upload_credit = max(pending.upload_credit, frame.sequence)
+                pending.news = True
         elif isinstance(frame, wire.Ping):
-            self._send(wire.pong(frame.id))
+            with contextlib.suppress(HeadgateError):  # it ended: each in flight is told what that means
+                self._send(wire.pong(frame.id))
         elif isinstance(frame, wire.Goaway):
             self.going_away = True
 
@@ -352,14 +379,19 @@ class Connection:
         if self._pumped_by == threading.get_ident():
             return  # in a signal handler inside pump(), which closes it
         with self._lock:
+            while self._pumped_by is not None and self.closed is None:
+                self._came.wait()
             self.close(reason)
 
     def close(self, reason: str = "closed by the caller") -> None:
-        """Ends the connection. Requests in flight fail with outcome ``unknown``."""
+        """Ends the connection. Requests in flight fail with outcome ``unknown``.
+
+        REQUIRES: no other thread is in pump().
+        """
         if self.closed is not None:
             return
         self.closed = reason
-        for pending in self._pending.values():
+        for pending in list(self._pending.values()):
             pending.error = Unavailable(
                 f"the connection to {self.address} was lost while the request was in flight: {reason}",
                 code="unavailable", outcome="unknown")

@@ -62,7 +62,7 @@ class Stream:
             if left <= 0:
                 raise DeadlineExceeded("the gateway sent no further part in time", code="deadline",
                                        outcome="unknown")
-            self._conn.pump(left)
+            self._conn.pump(left, p)
         part = p.parts.popleft()
         self._taken += 1
         if p.reply is None and p.error is None and self._credit - self._taken <= self._window // 2:
@@ -75,8 +75,8 @@ class Stream:
         """Ends the stream; the store stops sending. Nothing happens when it has ended already."""
         if self._ended:
             return
-        # A garbage collector may come here while this thread or another takes frames in.
-        if self._tx is None or self._conn.in_use():
+        # A garbage collector may come here while this thread takes frames in.
+        if self._tx is None or self._conn.inside():
             return self.abandon()
         try:
             while not self._ended:
