@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 import weakref
-from typing import Any, Dict, Iterable, Iterator, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
 
 from . import wire
 from .address import Address, addresses
@@ -22,6 +22,11 @@ from .errors import (DeadlineExceeded, Draining, HeadgateError, InvalidRequest, 
                      TransactionExpired, Unavailable, Unsupported, error_for)
 from .stream import GRACE, Stream
 from .version import __version__
+
+if TYPE_CHECKING:
+    from .documents import Documents
+    from .key_value import KeyValue
+    from .sql import Sql
 
 _STALL_UPLOAD = 30.0  # seconds without credit before this end gives an upload up
 
@@ -72,17 +77,17 @@ class Client:
 
     # -- faces -------------------------------------------------------------------------------
 
-    def sql(self, store: str) -> "Any":
+    def sql(self, store: str) -> "Sql":
         """The SQL store ``store``: see :class:`headgate.Sql`."""
         from .sql import Sql
         return Sql(self, store)
 
-    def documents(self, store: str) -> "Any":
+    def documents(self, store: str) -> "Documents":
         """The document store ``store``: see :class:`headgate.Documents`."""
         from .documents import Documents
         return Documents(self, store)
 
-    def key_value(self, store: str) -> "Any":
+    def key_value(self, store: str) -> "KeyValue":
         """The key-value store ``store``: see :class:`headgate.KeyValue`."""
         from .key_value import KeyValue
         return KeyValue(self, store)

@@ -72,8 +72,7 @@ class Connection:
         self.open_streams: "weakref.WeakSet[Any]" = weakref.WeakSet()  # of transactions
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
-        self._context = zmq.Context.instance()
-        self._socket = self._context.socket(zmq.DEALER)
+        self._socket: zmq.Socket[bytes] = zmq.Context.instance().socket(zmq.DEALER)
         self._monitor: Optional[zmq.Socket[bytes]] = None
         try:
             self._open(name, version, timeout)
@@ -237,7 +236,8 @@ class Connection:
                 self.close(self._ending)
             elif self.closed is None:
                 try:
-                    return self._socket.send(frame, zmq.DONTWAIT)
+                    self._socket.send(frame, zmq.DONTWAIT)
+                    return
                 except zmq.Again:  # there is no limit but the other end's absence
                     self.close("the gateway closed it")
             raise Unavailable(f"the connection to {self.address} was lost: "
@@ -316,7 +316,7 @@ class Connection:
         return True
 
     def _check_monitor(self) -> None:
-        while self.closed is None:
+        while self._monitor is not None:
             try:
                 event = recv_monitor_message(self._monitor, zmq.DONTWAIT)
             except zmq.Again:

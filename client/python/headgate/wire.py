@@ -67,7 +67,8 @@ Incoming = Union[Welcome, Part, Reply, Credit, Ping, Pong, Goaway]
 def pack(value: Any) -> bytes:
     """One value as msgpack, with the protocol's ext types; refuses what has no exact form."""
     try:
-        return msgpack.packb(value, default=values.to_wire, use_bin_type=True, strict_types=True)
+        packed: bytes = msgpack.packb(value, default=values.to_wire, use_bin_type=True, strict_types=True)
+        return packed
     except (OverflowError, ValueError, TypeError, struct.error) as e:
         raise InvalidRequest(f"this value cannot be sent: {e}", code="invalid") from e
 
