@@ -1,11 +1,14 @@
 """What the client refuses before it sends anything, and values at the ends of their ranges."""
 
+import collections
 import datetime
+import enum
 
 import headgate
 import pytest
 from headgate import wire
 from headgate.address import addresses
+from headgate.key_value import encode
 
 UTC = datetime.timezone.utc
 EAST = datetime.timezone(datetime.timedelta(hours=14))
@@ -66,3 +69,134 @@ def test_a_timeout_that_is_none(timeout):
 def test_an_endpoint_that_no_socket_takes():
     with pytest.raises(headgate.InvalidRequest, match="too long"):
         headgate.connect("ipc://" + "/long" * 50, timeout=1)
+
+
+@pytest.mark.parametrize("query", ["server_key=" + "a" * 40 + "&sever_key=x", "x=1&server_key=" + "a" * 40])
+def test_an_option_that_is_none_beside_the_key(query):
+    with pytest.raises(headgate.InvalidRequest, match="unknown option"):
+        addresses("tcp://h:1?" + query, None)
+
+
+@pytest.mark.parametrize("timeout", [None, "5", datetime.timedelta(seconds=5)])
+def test_a_timeout_of_another_type(timeout):
+    with pytest.raises(headgate.InvalidRequest, match="timeout must be"):
+        headgate.connect("ipc:///nowhere/hg.sock", timeout=timeout)
+
+
+class Colour(str, enum.Enum):
+    RED = "red"
+
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Half(float):
+    def __repr__(self):
+        return "a half"
+
+
+def test_members_of_an_enum_are_their_values():
+    assert wire.unpack(wire.pack([Colour.RED, {Colour.RED: Number.ONE}, Half(0.5)])) == [
+        "red", {"red": 1}, 0.5]
+    assert [encode(v) for v in (Colour.RED, Number.ONE, Half(0.5))] == [b"red", b"1", b"0.5"]
+
+
+def test_json_that_is_none():
+    with pytest.raises(ValueError):
+        headgate.Json.of([float("nan")])
+
+
+class Sent:
+    """In a Client's place: remembers the body, answers whatever is asked for."""
+
+    timeout = 5
+
+    def request(self, store, verb, body, **options):
+        self.verb, self.body = verb, body
+        return headgate.Answer(collections.defaultdict(lambda: []), {})
+
+    def upload(self, store, verb, body, pieces, **options):
+        self.rows = [row for piece in pieces for row in piece]
+        return headgate.Answer(None, {})
+
+
+@pytest.fixture
+def sent():
+    return Sent()
+
+
+def test_one_key_is_no_list_of_letters(sent):
+    kv = headgate.KeyValue(sent, "kv")
+    for call, field in ((kv.mget, "keys"), (kv.sinter, "keys"), (kv.sunion, "keys"), (kv.sdiff, "keys"),
+                        (lambda *keys: kv.hmget("h", *keys), "fields")):
+        for args in (["abc"], [b"abc"], [["abc"]], [iter(["abc"])]):
+            call(*args)
+            assert sent.body[field] == [b"abc"]
+        call("abc", "d")
+        assert sent.body[field] == [b"abc", b"d"]
+
+
+@pytest.mark.parametrize("call", [
+    lambda kv: kv.incr("k", 1.5), lambda kv: kv.decr("k", 1.5), lambda kv: kv.hincrby("h", "f", 1.5),
+    lambda kv: kv.hset("h", value="x"), lambda kv: kv.get("\ud800"), lambda kv: kv.set("k", 1, ex="5"),
+    lambda kv: kv.set("k", 1, ex=float("nan")), lambda kv: kv.expire("k", float("inf")),
+    lambda kv: kv.blpop("k", -1), lambda kv: kv.blpop("k", None), lambda kv: kv.brpop("k", float("inf")),
+    lambda kv: kv.blmove("a", "b", -1), lambda kv: kv.lock("l", float("nan")).acquire(),
+    lambda kv: kv.lock("l", 1, -1).acquire(),
+])
+def test_what_key_value_stores_are_not_asked(sent, call):
+    with pytest.raises(headgate.InvalidRequest):
+        call(headgate.KeyValue(sent, "kv"))
+    assert not hasattr(sent, "body")
+
+
+@pytest.mark.parametrize("params", [None, 5, "ab", memoryview(b"ab"), {1, 2}])
+def test_parameters_that_are_none(sent, params):
+    db = headgate.Sql(sent, "sql")
+    with pytest.raises(headgate.InvalidRequest, match="params must be"):
+        db.query("select ?, ?", params)
+    with pytest.raises(headgate.InvalidRequest, match="params must be"):
+        db.execute_many("select ?, ?", [params])
+
+
+@pytest.mark.parametrize("row", ["ab", {"a": 1, "b": 2}, {1, 2}, 5])
+def test_rows_that_are_none(sent, row):
+    """A dict's keys and a text's letters would be loaded without a word."""
+    db = headgate.Sql(sent, "sql")
+    with pytest.raises(headgate.InvalidRequest, match="a row must be"):
+        db.copy_in("t", [row])
+    db.copy_in("t", iter([(1, 2), [3, 4], range(2)]), rows_per_piece=2)
+    assert sent.rows == [[1, 2], [3, 4], [0, 1]]
+    with pytest.raises(headgate.InvalidRequest, match="rows_per_piece"):
+        db.copy_in("t", [(1, 2)], rows_per_piece=0)
+    with pytest.raises(headgate.InvalidRequest, match="columns"):
+        db.copy_in("t", [(1, 2)], "ab")
+
+
+@pytest.mark.parametrize("call", [
+    lambda c: c.find_one("6b0be6e64cd9a7d96664154c"), lambda c: c.find_one(headgate.ObjectId()),
+    lambda c: list(c.find(["ab"])), lambda c: c.delete_many([]), lambda c: c.delete_one(None),
+    lambda c: c.update_one({}, [{"$set": {"a": 1}}]), lambda c: c.insert_many({"a": 1}),
+    lambda c: c.insert_one(None), lambda c: c.replace_one({}, "ab"), lambda c: list(c.aggregate({"a": 1})),
+    lambda c: c.find_one(sort=5), lambda c: c.bulk_write({"insert_one": {}}),
+])
+def test_what_document_stores_are_not_asked(sent, call):
+    with pytest.raises(headgate.InvalidRequest):
+        call(headgate.Documents(sent, "docs")["c"])
+    assert not hasattr(sent, "body")
+
+
+def test_a_document_store_is_no_sequence(sent):
+    """Python would ask it for 0, 1, 2 and so on without an end."""
+    docs = headgate.Documents(sent, "docs")
+    with pytest.raises(headgate.InvalidRequest):
+        list(docs)
+    with pytest.raises(headgate.InvalidRequest):
+        "c" in docs
+
+
+def test_what_the_stores_are_is_told_to_type_checkers():
+    kinds = {"sql": headgate.Sql, "documents": headgate.Documents, "key_value": headgate.KeyValue}
+    for name, kind in kinds.items():
+        assert getattr(headgate.Client, name).__annotations__["return"].strip("'\"") == kind.__name__

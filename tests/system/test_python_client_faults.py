@@ -338,3 +338,62 @@ def test_who_listens_but_says_nothing_is_told_so():
     with socket.create_server(("127.0.0.1", 0)) as silent:
         with pytest.raises(headgate.Unavailable, match="no gateway answered.*within 0.5 s"):
             headgate.connect(f"tcp://127.0.0.1:{silent.getsockname()[1]}", timeout=0.5)
+
+
+def test_what_a_document_transaction_found_ends_with_it(client):
+    """Read later, it would silently see what is outside of it."""
+    docs = client.documents("docs")
+    with docs.transaction() as tx:
+        tx["t"].insert_one({"i": 1})
+        late = tx["t"].find()
+        with pytest.raises(headgate.InvalidRequest, match="entered already"):
+            with tx:
+                pass
+        tx["t"].insert_one({"i": 2})
+    with pytest.raises(headgate.InvalidRequest, match="ended"):
+        list(late)
+    assert docs["t"].count_documents() == 2
+
+
+def test_a_transaction_that_did_not_begin_may_be_tried_again(gw, client, db):
+    transaction = db.transaction()
+    gw.stop()
+    with pytest.raises(headgate.Unavailable):
+        with transaction:
+            pass
+    gw.start()
+    with transaction:
+        db.execute("insert into n values (-1)")
+    assert count(db, "i = -1") == 1
+
+
+def test_a_lock_that_was_lost_is_told(client):
+    kv = client.key_value("kv")
+    with pytest.raises(headgate.Conflict, match="lost"):
+        with kv.lock("l", timeout=0.05):
+            until(lambda: kv.lock("l", timeout=30).acquire(), what="another has it")
+    with kv.lock("m", timeout=30) as lock:
+        assert lock.release()
+    with pytest.raises(ZeroDivisionError):  # what went wrong inside says more
+        with kv.lock("n", timeout=0.05):
+            until(lambda: kv.lock("n", timeout=30).acquire(), what="another has it")
+            1 / 0
+
+
+def test_a_cursor_has_nothing_to_fetch_after_an_error(db):
+    cursor = db.cursor().execute("select 1")
+    with pytest.raises(headgate.NotFound):
+        cursor.execute("select * from nowhere")
+    assert cursor.description is None
+    with pytest.raises(headgate.InvalidRequest):
+        cursor.fetchone()
+
+
+def test_a_stream_that_nobody_reads_is_ended(client, db):
+    client.stream("sql", "query", {"sql": "select i from n"}, fetch=10)
+    with db.query("select i from n", fetch=10) as rows:
+        next(rows)
+    gc.collect()
+    assert not client.connection()._pending
+    until(lambda: not [c for c in client.request("headgate", "show", {"what": "calls"}).body["rows"]
+                       if "query" in c], what="the gateway has ended them")

@@ -73,7 +73,7 @@ def _address(url: str, key_file: Optional[str]) -> Address:
     endpoint, _, query = url.partition("?")
     options = dict(parse_qsl(query, keep_blank_values=True, strict_parsing=False))
     # Z85 has characters that URL decoding would change, so the key is taken from the raw text.
-    raw = re.search(rf"(?:^|&)server_key=({_Z85}{{40}})(?:&|$)", query)
+    raw = re.fullmatch(rf"server_key=({_Z85}{{40}})", query)
     unknown = set(options) - {"server_key"} if not raw else set()
     if unknown:
         raise InvalidRequest(f"unknown option {sorted(unknown)[0]!r} in {endpoint}?...", code="invalid")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import uuid
 from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Set, Tuple, Union
 
+from .checks import milliseconds
 from .client import Answer, Client
 from .errors import Conflict, HeadgateError, InvalidRequest
 
@@ -20,17 +21,37 @@ def encode(value: Value) -> bytes:
     if isinstance(value, bytes):
         return value
     if isinstance(value, str):
-        return value.encode("utf-8")
+        try:
+            return value.encode("utf-8")
+        except UnicodeEncodeError as e:
+            raise InvalidRequest(f"this text has no UTF-8: {e}", code="invalid") from e
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        return repr(value).encode("ascii")
+    # Not repr(value): an IntEnum's member has one of its own.
+    if isinstance(value, float):
+        return float.__repr__(value).encode("ascii")
+    if isinstance(value, int) and not isinstance(value, bool):
+        return int.__repr__(value).encode("ascii")
     raise InvalidRequest(f"keys and values are bytes, str, int or float, not {type(value).__name__}",
                          code="invalid")
 
 
 def _all(values: Iterable[Value]) -> List[bytes]:
     return [encode(v) for v in values]
+
+
+def _keys(keys: Union[Value, Iterable[Value]], rest: Iterable[Value] = ()) -> List[bytes]:
+    """One key, several, or a list of them, as redis-py takes them."""
+    alone = isinstance(keys, (bytes, bytearray, memoryview, str, int, float))
+    return _all([keys, *rest] if alone else [*keys, *rest])  # type: ignore[list-item, misc]
+
+
+def _whole(amount: int) -> int:
+    """A float would turn the number in the store into one."""
+    if not isinstance(amount, int):
+        raise InvalidRequest(f"an amount must be an integer, got {amount!r}; others have incrbyfloat "
+                             "and hincrbyfloat", code="invalid")
+    return amount
 
 
 class KeyValue:
@@ -77,8 +98,9 @@ class KeyValue:
     def compare_and_set(self, key: Value, expected: Optional[Value], value: Value,
                         px: Optional[int] = None) -> bool:
         """Sets the value if it is ``expected`` now (None: if there is no such key)."""
-        body = {"key": encode(key), "value": encode(value),
-                "expected": None if expected is None else encode(expected)}
+        body: Dict[str, Any] = {
+            "key": encode(key), "value": encode(value),
+            "expected": None if expected is None else encode(expected)}
         if px is not None:
             body["ttl_ms"] = px
         return bool(self.request("compare_and_set", body).body["set"])
@@ -91,8 +113,8 @@ class KeyValue:
     def exists(self, *keys: Value) -> int:
         return int(self._ask("exists", keys=_all(keys))["count"])
 
-    def mget(self, keys: Iterable[Value]) -> List[Optional[bytes]]:
-        values: List[Optional[bytes]] = self._ask("get_many", keys=_all(keys))["values"]
+    def mget(self, keys: Union[Value, Iterable[Value]], *args: Value) -> List[Optional[bytes]]:
+        values: List[Optional[bytes]] = self._ask("get_many", keys=_keys(keys, args))["values"]
         return values
 
     def mset(self, mapping: Mapping[Any, Value], px: Optional[int] = None) -> bool:
@@ -105,10 +127,10 @@ class KeyValue:
 
     def incr(self, key: Value, amount: int = 1, *, px: Optional[int] = None) -> int:
         """Adds and returns the new value. ``px``: time to live if the key is new."""
-        return int(self._ask("increment", key=encode(key), by=amount, ttl_ms=px)["value"])
+        return int(self._ask("increment", key=encode(key), by=_whole(amount), ttl_ms=px)["value"])
 
     def decr(self, key: Value, amount: int = 1) -> int:
-        return self.incr(key, -amount)
+        return self.incr(key, -_whole(amount))
 
     def incrbyfloat(self, key: Value, amount: float) -> float:
         return float(self._ask("increment", key=encode(key), by=float(amount))["value"])
@@ -121,7 +143,7 @@ class KeyValue:
         return value
 
     def expire(self, key: Value, seconds: float) -> bool:
-        return self.pexpire(key, int(seconds * 1000))
+        return self.pexpire(key, milliseconds(seconds, "expire"))
 
     def pexpire(self, key: Value, milliseconds: int) -> bool:
         return bool(self._ask("expire", key=encode(key), ttl_ms=milliseconds)["set"])
@@ -165,8 +187,8 @@ class KeyValue:
     def hset(self, name: Value, key: Optional[Value] = None, value: Optional[Value] = None,
              mapping: Optional[Mapping[Any, Value]] = None) -> int:
         fields = [[encode(k), encode(v)] for k, v in (mapping or {}).items()]
-        if key is not None:
-            if value is None:
+        if key is not None or value is not None:
+            if key is None or value is None:
                 raise InvalidRequest("hset: a field needs a value", code="invalid")
             fields.append([encode(key), encode(value)])
         return int(self._ask("hset", key=encode(name), fields=fields)["added"])
@@ -175,8 +197,10 @@ class KeyValue:
         value: Optional[bytes] = self._ask("hget", key=encode(name), field=encode(key))["value"]
         return value
 
-    def hmget(self, name: Value, keys: Iterable[Value]) -> List[Optional[bytes]]:
-        values: List[Optional[bytes]] = self._ask("hmget", key=encode(name), fields=_all(keys))["values"]
+    def hmget(self, name: Value, keys: Union[Value, Iterable[Value]],
+              *args: Value) -> List[Optional[bytes]]:
+        values: List[Optional[bytes]] = self._ask("hmget", key=encode(name),
+                                                  fields=_keys(keys, args))["values"]
         return values
 
     def hgetall(self, name: Value) -> Dict[bytes, bytes]:
@@ -192,7 +216,8 @@ class KeyValue:
         return int(self._ask("hlen", key=encode(name))["length"])
 
     def hincrby(self, name: Value, key: Value, amount: int = 1) -> int:
-        return int(self._ask("hincrby", key=encode(name), field=encode(key), by=amount)["value"])
+        return int(self._ask("hincrby", key=encode(name), field=encode(key),
+                             by=_whole(amount))["value"])
 
     def hincrbyfloat(self, name: Value, key: Value, amount: float) -> float:
         return float(self._ask("hincrby", key=encode(name), field=encode(key), by=float(amount))["value"])
@@ -239,28 +264,32 @@ class KeyValue:
 
     def lmove(self, first: Value, second: Value, src: str = "left", dest: str = "right") -> Optional[bytes]:
         """Moves one element; to a list of work in progress, it is the queue that loses nothing."""
+        ends: Any = {"from": src.lower(), "to": dest.lower()}
         value: Optional[bytes] = self._ask("lmove", source=encode(first), destination=encode(second),
-                                           **{"from": src.lower(), "to": dest.lower()})["value"]
+                                           **ends)["value"]
         return value
 
     def blmove(self, first: Value, second: Value, timeout: float, src: str = "left",
                dest: str = "right") -> Optional[bytes]:
-        """As lmove, waiting up to ``timeout`` seconds for an element."""
-        value: Optional[bytes] = self._ask(
-            "blmove", timeout=timeout + 5, source=encode(first), destination=encode(second),
-            wait_ms=_wait(timeout), **{"from": src.lower(), "to": dest.lower()})["value"]
+        """As lmove, waiting up to ``timeout`` seconds for an element (0: not at all)."""
+        ends: Any = {"from": src.lower(), "to": dest.lower(), "wait_ms": _wait(timeout)}
+        value: Optional[bytes] = self._ask("blmove", timeout=timeout + 5, source=encode(first),
+                                           destination=encode(second), **ends)["value"]
         return value
 
     def blpop(self, keys: Union[Value, Iterable[Value]], timeout: float) -> Optional[Tuple[bytes, bytes]]:
-        """Waits up to ``timeout`` seconds for an element of one of the lists."""
+        """Waits up to ``timeout`` seconds for an element of one of the lists.
+
+        0 does not wait at all; in redis-py it waits for ever.
+        """
         return self._blocking_pop("blpop", keys, timeout)
 
     def brpop(self, keys: Union[Value, Iterable[Value]], timeout: float) -> Optional[Tuple[bytes, bytes]]:
         return self._blocking_pop("brpop", keys, timeout)
 
     def _blocking_pop(self, verb: str, keys: Any, timeout: float) -> Optional[Tuple[bytes, bytes]]:
-        names = _all([keys] if isinstance(keys, (bytes, bytearray, memoryview, str, int, float)) else keys)
-        r = self._ask(verb, timeout=timeout + 5, keys=names, wait_ms=_wait(timeout))
+        wait_ms = _wait(timeout)
+        r = self._ask(verb, timeout=timeout + 5, keys=_keys(keys), wait_ms=wait_ms)
         return None if r["key"] is None else (r["key"], r["value"])
 
     # -- sets --------------------------------------------------------------------------------
@@ -286,14 +315,14 @@ class KeyValue:
             return members[0] if members else None
         return set(members)
 
-    def sinter(self, *keys: Value) -> Set[bytes]:
-        return set(self._ask("sinter", keys=_all(keys))["members"])
+    def sinter(self, keys: Union[Value, Iterable[Value]], *args: Value) -> Set[bytes]:
+        return set(self._ask("sinter", keys=_keys(keys, args))["members"])
 
-    def sunion(self, *keys: Value) -> Set[bytes]:
-        return set(self._ask("sunion", keys=_all(keys))["members"])
+    def sunion(self, keys: Union[Value, Iterable[Value]], *args: Value) -> Set[bytes]:
+        return set(self._ask("sunion", keys=_keys(keys, args))["members"])
 
-    def sdiff(self, *keys: Value) -> Set[bytes]:
-        return set(self._ask("sdiff", keys=_all(keys))["members"])
+    def sdiff(self, keys: Union[Value, Iterable[Value]], *args: Value) -> Set[bytes]:
+        return set(self._ask("sdiff", keys=_keys(keys, args))["members"])
 
     # -- sorted sets -------------------------------------------------------------------------
 
@@ -349,7 +378,8 @@ class KeyValue:
     def lock(self, name: Value, timeout: float, blocking_timeout: Optional[float] = None) -> "Lock":
         """A lock that the store holds for ``timeout`` seconds at most; use it with ``with``.
 
-        ``blocking_timeout``: seconds to wait for it, None: do not wait.
+        ``blocking_timeout``: seconds to wait for it, None: do not wait. ``with`` raises Conflict when
+        another holds it, and at its end when it was lost meanwhile.
         """
         return Lock(self, name, timeout, blocking_timeout)
 
@@ -370,8 +400,9 @@ class Lock:
     def acquire(self) -> bool:
         owner = uuid.uuid4().hex.encode("ascii")
         wait = self._blocking or 0
+        wait_ms = _wait(wait) if wait else None
         r = self._store._ask("lock", timeout=wait + 5, name=self._name, owner=owner,
-                             ttl_ms=int(self._timeout * 1000), wait_ms=_wait(wait) if wait else None)
+                             ttl_ms=milliseconds(self._timeout, "timeout"), wait_ms=wait_ms)
         if r["locked"]:
             self._owner, self.fence = owner, r["fence"]
         return bool(r["locked"])
@@ -380,7 +411,8 @@ class Lock:
         """Starts the lock's time anew; False when it was lost meanwhile."""
         if self._owner is None:
             return False
-        r = self._store._ask("lock", name=self._name, owner=self._owner, ttl_ms=int(self._timeout * 1000))
+        r = self._store._ask("lock", name=self._name, owner=self._owner,
+                             ttl_ms=milliseconds(self._timeout, "timeout"))
         return bool(r["locked"]) and r["fence"] == self.fence
 
     def release(self) -> bool:
@@ -397,21 +429,30 @@ class Lock:
         return self
 
     def __exit__(self, *exc: Any) -> None:
+        if self._owner is None:  # released inside
+            return
         try:
-            self.release()
+            held = self.release()
         except HeadgateError:
             if exc[0] is None:
                 raise
+            return
+        if not held and exc[0] is None:
+            raise Conflict(f"the lock {self._name!r} was lost before it was released", code="conflict",
+                           outcome="rejected")
 
 
 def _ttl(ex: Optional[float], px: Optional[int]) -> Optional[int]:
     if ex is not None and px is not None:
         raise InvalidRequest("give ex or px, not both", code="invalid")
-    return int(ex * 1000) if ex is not None else px
+    return milliseconds(ex, "ex") if ex is not None else px
 
 
 def _wait(seconds: float) -> int:
-    return max(1, int(seconds * 1000))
+    ms = milliseconds(seconds, "a time to wait")
+    if ms < 0:
+        raise InvalidRequest(f"a time to wait must be 0 seconds or more, got {seconds!r}", code="invalid")
+    return max(1, ms)
 
 
 def _scored(members: List[Any], withscores: bool) -> List[Any]:

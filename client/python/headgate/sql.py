@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from typing import (Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
+from typing import (AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
                     Tuple, Union)
 
 from .client import Answer, Client
@@ -88,6 +88,12 @@ class Rows:
         if self._stream is not None:
             self._stream.close()
 
+    def __enter__(self) -> "Rows":
+        return self
+
+    def __exit__(self, *exc: Any) -> None:
+        self.close()
+
 
 class Sql:
     """A SQL store. Each call commits by itself, except inside ``with sql.transaction():``."""
@@ -137,18 +143,18 @@ class Sql:
         """Load rows into a table, all or none, as an upload. Returns how many."""
         body: Dict[str, Any] = {"table": table}
         if columns is not None:
-            body["columns"] = list(columns)
-        tx = self._tx()
+            body["columns"] = _list(columns, "columns")
+        if rows_per_piece < 1:
+            raise InvalidRequest(f"rows_per_piece must be 1 or more, got {rows_per_piece}", code="invalid")
         answer = self._client.upload(self.store, "copy_in", body, _pieces(rows, rows_per_piece),
-                                     timeout=timeout, tx=tx and tx.id,
-                                     connection=tx and tx.connection)
+                                     timeout=timeout, **self._here())
         return answer.rows_affected or 0
 
     def copy_out(self, table: Optional[str] = None, *, sql: Optional[str] = None, params: Params = (),
                  columns: Optional[Sequence[str]] = None, fetch: int = 1000,
                  timeout: Optional[float] = None) -> Rows:
         """Unload a table, or the result of a query, as a stream."""
-        body: Dict[str, Any] = {"table": table, "sql": sql, "columns": columns and list(columns)}
+        body: Dict[str, Any] = {"table": table, "sql": sql, "columns": columns and _list(columns, "columns")}
         if sql is not None:
             body["params"] = _params(params)
         body = {k: v for k, v in body.items() if v is not None}
@@ -217,13 +223,16 @@ class Sql:
     def _tx(self) -> Optional["Transaction"]:
         return getattr(self._local, "transaction", None)
 
+    def _here(self) -> Dict[str, Any]:
+        """Where a request goes: into the transaction that is open here, if one is."""
+        tx = self._tx()
+        return {} if tx is None else {"tx": tx.id, "connection": tx.connection}
+
     def request(self, verb: str, body: Any, *, timeout: Optional[float] = None, read_only: bool = False,
                 key: Optional[str] = None, idempotent: bool = False) -> Answer:
         """Any verb of this store, inside the transaction that is open here, if one is."""
-        tx = self._tx()
         return self._client.request(self.store, verb, body, timeout=timeout, read_only=read_only,
-                                    key=key, idempotent=idempotent, tx=tx and tx.id,
-                                    connection=tx and tx.connection)
+                                    key=key, idempotent=idempotent, **self._here())
 
     def _rows(self, verb: str, body: Any, *, timeout: Optional[float] = None,
               fetch: Optional[int] = None, read_only: bool = False, key: Optional[str] = None,
@@ -233,10 +242,8 @@ class Sql:
                                   idempotent=idempotent)
             rows = answer.body["rows"] or ()
             return Rows(_columns(answer.body["columns"]), (tuple(r) for r in rows), answer.meta)
-        tx = self._tx()
         stream = self._client.stream(self.store, verb, body, fetch=fetch, timeout=timeout,
-                                     read_only=read_only, tx=tx and tx.id,
-                                     connection=tx and tx.connection)
+                                     read_only=read_only, **self._here())
         bodies = iter(stream)
         first = next(bodies, None) or {"columns": None, "rows": None}
         rest = itertools.chain([first], bodies)
@@ -266,20 +273,22 @@ class Transaction:
         if self._outer is not None:
             if self._isolation is not None or self._read_only:
                 raise InvalidRequest("a savepoint has no isolation or read_only of its own", code="invalid")
-            self._depth = self._outer._depth + 1
-            self._savepoint = f"sp{self._depth}"
+            depth = self._outer._depth + 1
+            self._savepoint = f"sp{depth}"
             self.id, self.connection = self._outer.id, self._outer.connection
             self._sql.request("savepoint", {"name": self._savepoint})
         else:
-            self._depth = 1
+            depth = 1
             client = self._sql._client
             self.connection = client.connection()
             body = {} if self._isolation is None else {"isolation": self._isolation}
             self.id = client.begin(self.connection, self._sql.store, body, self._read_only, self._timeout)
+        self._depth = depth
         self._sql._local.transaction = self
         return self._sql
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        assert self.connection is not None
         try:
             self.connection.end_streams(kind is None or self._outer is not None)
             if self._outer is not None:
@@ -322,6 +331,7 @@ class Cursor:
                 for c in self._result.columns]
 
     def execute(self, sql: str, params: Params = ()) -> "Cursor":
+        self.close()  # after an error there is nothing to fetch
         self._result = self._sql.execute(sql, params) if _writes(sql) else self._sql.query(sql, params)
         affected = self._result.rows_affected
         self.rowcount = -1 if affected is None else affected
@@ -374,13 +384,23 @@ def _params(params: Params) -> Any:
     if isinstance(params, (str, bytes, bytearray)):
         raise InvalidRequest("params must be a sequence or a mapping, not one string: write (value,)",
                              code="invalid")
-    return list(params)
+    return _list(params, "params")
+
+
+def _list(values: Any, what: str) -> List[Any]:
+    """A list of what has an order and is no single value or mapping; else raises InvalidRequest."""
+    if isinstance(values, (list, tuple)):
+        return list(values)
+    if isinstance(values, (str, bytes, bytearray, memoryview, Mapping, AbstractSet)) \
+            or not isinstance(values, Iterable):
+        raise InvalidRequest(f"{what} must be a sequence, not {type(values).__name__}", code="invalid")
+    return list(values)
 
 
 def _pieces(rows: Iterable[Sequence[Any]], size: int) -> Iterator[List[List[Any]]]:
     iterator = iter(rows)
     while True:
-        piece = [list(r) for r in itertools.islice(iterator, size)]
+        piece = [_list(r, "a row") for r in itertools.islice(iterator, size)]
         if not piece:
             return
         yield piece

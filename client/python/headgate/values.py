@@ -28,7 +28,7 @@ import struct
 import threading
 import time
 import uuid
-from typing import Any, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
 
 import msgpack
 
@@ -67,7 +67,7 @@ class Json:
 
     @classmethod
     def of(cls, value: Any) -> "Json":
-        return cls(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+        return cls(json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")))
 
     def value(self) -> Any:
         return json.loads(self.text)
@@ -222,9 +222,17 @@ def to_wire(value: Any) -> Any:
             return int(value)  # a subclass
         return msgpack.ExtType(8, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True)
                                if value >= 0 else _negative(value))
-    for base in (str, bytes, float, dict, list):
-        if isinstance(value, base):
-            return base(value)  # a subclass
+    # Subclasses. A str that is an Enum's member has a str() of its own, which is not its value.
+    if isinstance(value, str):
+        return str.__str__(value)
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, bytes):
+        return bytes(value)
+    if isinstance(value, dict):
+        return dict(value)
+    if isinstance(value, list):
+        return list(value)
     if isinstance(value, (set, frozenset)):
         raise TypeError("a set has no order: send a list")
     raise TypeError(f"{type(value).__name__} has no form in the protocol")
@@ -327,7 +335,7 @@ def _code_with_scope(data: bytes) -> bool:
 
 
 # BSON's type byte -> whether these bytes are a value of it (https://bsonspec.org/spec.html).
-_BSON = {
+_BSON: Dict[int, Callable[[bytes], bool]] = {
     0x05: lambda d: len(d) >= 5 and struct.unpack("<i", d[:4])[0] == len(d) - 5 and d[4] != 0,
     0x06: lambda d: not d,
     0x07: lambda d: len(d) == 12,
@@ -356,7 +364,7 @@ def _bson(data: bytes) -> Any:
     return Bson(kind, payload)
 
 
-_READERS = {
+_READERS: Dict[int, Callable[[bytes], Any]] = {
     1: _from_decimal, 2: _date, 3: _read_time, 4: _local,
     5: lambda d: Interval(*struct.unpack(">iiq", d)),
     6: lambda d: uuid.UUID(bytes=d),
