@@ -397,3 +397,21 @@ def test_a_stream_that_nobody_reads_is_ended(client, db):
     assert not client.connection()._pending
     until(lambda: not [c for c in client.request("headgate", "show", {"what": "calls"}).body["rows"]
                        if "query" in c], what="the gateway has ended them")
+
+
+def test_a_signal_handler_may_call_while_a_call_waits(client):
+    """What it takes in for the call that it interrupted is seen there."""
+    kv, conn = client.key_value("kv"), client.connection()
+
+    def handler(*_):
+        kv.rpush("q", "x")
+        until(lambda: client.ping() and not conn._pending, what="the answer of both has come")
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        begun = time.monotonic()
+        assert kv.blpop("q", 15) == (b"q", b"x")
+        assert time.monotonic() - begun < 10
+    finally:
+        signal.signal(signal.SIGALRM, before)

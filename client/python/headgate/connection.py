@@ -280,6 +280,8 @@ class Connection:
                 if self._ending is not None:
                     self.close(self._ending)
                 self._came.notify_all()
+            if outer is not None:  # in a signal handler inside pump(), which must look, too
+                self._wake_up()
 
     def _send_left(self) -> None:
         """Sends what other threads have left."""
