@@ -200,3 +200,16 @@ def test_what_the_stores_are_is_told_to_type_checkers():
     kinds = {"sql": headgate.Sql, "documents": headgate.Documents, "key_value": headgate.KeyValue}
     for name, kind in kinds.items():
         assert getattr(headgate.Client, name).__annotations__["return"].strip("'\"") == kind.__name__
+
+
+@pytest.mark.parametrize("verb, sql", [
+    ("query", "select 1;"), ("query", "values (1)"), ("query", "\n with x as (select 1) select * from x"),
+    ("query", "-- a\n-- b\nselect 1"), ("query", "(select 1)"), ("query", "/* insert */select 1"), ("query", "SHOW x"),
+    ("execute", "with x as (select 1) insert into t select * from x"), ("execute", "insert into t values (1)"),
+    ("execute", "/* select */ delete from t"), ("execute", "-- select"), ("execute", ""),
+    ("execute", "/* " * 10_000), ("execute", "/* */" * 10_000 + "update t set a = 1"),
+])
+def test_the_verb_of_a_cursor(sent, verb, sql):
+    """A service that may only read has no `execute`."""
+    headgate.Sql(sent, "sql").cursor().execute(sql)
+    assert sent.verb == verb

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 import threading
 from typing import (AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
                     Tuple, Union)
@@ -360,6 +361,12 @@ class Cursor:
     def __iter__(self) -> Iterator[Row]:
         return iter(self._rows())
 
+    def setinputsizes(self, sizes: Any) -> None:
+        """DB-API asks for it; does nothing, as it allows."""
+
+    def setoutputsize(self, size: int, column: Optional[int] = None) -> None:
+        """DB-API asks for it; does nothing, as it allows."""
+
     def close(self) -> None:
         if self._result is not None:
             self._result.close()
@@ -372,10 +379,17 @@ class Cursor:
         self.close()
 
 
+_FIRST_WORD = re.compile(r"(?:[\s(]|--[^\n]*\n|/\*.*?\*/)*(\w*)", re.DOTALL)  # after comments
+_WRITES = re.compile(r"\b(?:insert|update|delete|merge|replace)\b", re.IGNORECASE)
+
+
 def _writes(sql: str) -> bool:
-    """Whether a statement needs `execute`. A WITH may write, and `execute` takes anything."""
-    first = sql.lstrip().split(None, 1)
-    return not first or first[0].upper().rstrip(";") not in ("SELECT", "VALUES", "EXPLAIN")
+    """Whether a statement needs `execute`, which takes anything but needs a grant to write."""
+    match = _FIRST_WORD.match(sql)
+    first = match[1].upper() if match else ""
+    if first == "WITH":
+        return _WRITES.search(sql) is not None
+    return first not in ("SELECT", "VALUES", "EXPLAIN", "TABLE", "SHOW")
 
 
 def _params(params: Params) -> Any:
