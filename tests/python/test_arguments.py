@@ -213,3 +213,19 @@ def test_the_verb_of_a_cursor(sent, verb, sql):
     """A service that may only read has no `execute`."""
     headgate.Sql(sent, "sql").cursor().execute(sql)
     assert sent.verb == verb
+
+
+def test_every_address_is_tried_whatever_other_threads_do(monkeypatch):
+    tried = []
+
+    def refuse(target, *args):
+        tried.append(target.endpoint)
+        client._next += 1  # as a thread does that has lost its connection
+        raise headgate.Unavailable("nobody is there", code="unavailable")
+
+    urls = ["ipc:///one", "ipc:///two"]
+    client = headgate.Client(addresses(",".join(urls), None), timeout=5, name="test")
+    monkeypatch.setattr("headgate.client.Connection", refuse)
+    with pytest.raises(headgate.Unavailable):
+        client.new_connection()
+    assert sorted(tried) == sorted(urls)

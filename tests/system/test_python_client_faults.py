@@ -415,3 +415,30 @@ def test_a_signal_handler_may_call_while_a_call_waits(client):
         assert time.monotonic() - begun < 10
     finally:
         signal.signal(signal.SIGALRM, before)
+
+
+@pytest.mark.parametrize("call", [
+    lambda db: db.query("select 1", fetch=10).all(),
+    lambda db: db.copy_in("t", [(1,)]),
+    lambda db: db.transaction().__enter__(),
+], ids=["stream", "upload", "transaction"])
+def test_what_a_draining_gateway_does_not_begin_is_begun_elsewhere(start, gw, monkeypatch, call):
+    """Its goaway may be behind the request, which is then answered `draining`."""
+    other = start(stores=KV, grants=GRANTS)
+    for url in (gw.url, other.url):
+        with headgate.connect(url) as client:
+            client.sql("sql").execute("create table t (i integer)")
+    decode = headgate.wire.decode
+
+    def without_goaway(frame):
+        f = decode(frame)
+        return None if isinstance(f, headgate.wire.Goaway) else f
+
+    monkeypatch.setattr(headgate.wire, "decode", without_goaway)
+    with headgate.connect(f"{gw.url},{other.url}") as client:
+        with client.sql("sql").transaction() as held:  # what keeps the gateway here
+            held.execute("insert into t values (2)")
+            gw.signal(signal.SIGTERM)
+            until(lambda: "event=drain " in gw.log(), what="it drains")
+            call(client.sql("sql"))
+            assert client.connection().address.endpoint == other.url

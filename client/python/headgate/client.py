@@ -12,13 +12,13 @@ import sys
 import threading
 import time
 import weakref
-from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional
+from typing import TYPE_CHECKING, Any, Dict, Iterable, List, Optional, Tuple
 
 from . import wire
 from .address import Address, addresses
 from .checks import check_timeout
 from .connection import Connection, Pending
-from .errors import (DeadlineExceeded, Draining, HeadgateError, InvalidRequest, ProtocolError, Refused,
+from .errors import (DeadlineExceeded, HeadgateError, InvalidRequest, ProtocolError, Refused,
                      TransactionExpired, Unavailable, Unsupported, error_for)
 from .stream import GRACE, Stream
 from .version import __version__
@@ -120,38 +120,26 @@ class Client:
         timeout = self._timeout if timeout is None else timeout
         options = _options(timeout, read_only, idempotent, key, tx, trace)
         deadline = time.monotonic() + timeout
-        while True:
-            conn = self._connection_of(connection, tx, deadline)
-            try:
-                pending = conn.send_request(store, verb, options, {} if body is None else body)
-            except Unavailable:
-                # Nothing was handed over: it is sent on a new connection, while there is time.
-                if connection is not None or time.monotonic() >= deadline:
-                    raise
-                continue
-            try:
-                reply = self._wait(conn, pending, deadline)
-            except Draining as e:
-                # The gateway took nothing up: another one may, inside the deadline.
-                if connection is not None or tx is not None or not self._leave(conn, deadline):
-                    raise e
-                options["timeout_ms"] = _milliseconds(deadline - time.monotonic())
-                continue
-            return Answer(reply.body, reply.meta)
+        conn, pending = self._start(store, verb, options, {} if body is None else body, deadline,
+                                    connection)
+        reply = self._wait(conn, pending, deadline)
+        return Answer(reply.body, reply.meta)
 
     def stream(self, store: str, verb: str, body: Any, *, fetch: int, timeout: Optional[float] = None,
                read_only: bool = False, tx: Optional[int] = None, credit: int = 4,
                connection: Optional[Connection] = None) -> "Stream":
-        """Sends a request whose reply comes in parts of up to ``fetch`` rows."""
+        """Sends a request whose reply comes in parts of up to ``fetch`` rows, and waits for the first.
+
+        ``timeout`` counts until that.
+        """
         timeout = self._timeout if timeout is None else timeout
         if fetch < 1:
             raise InvalidRequest(f"fetch must be 1 or more, got {fetch}", code="invalid")
         options = _options(timeout, read_only, False, None, tx, None)
         options["fetch"] = fetch
         options["credit"] = credit
-        conn = self._connection_of(connection, tx, time.monotonic() + timeout)
-        pending = conn.send_request(store, verb, options, body)
-        return Stream(conn, pending, credit, timeout, tx)
+        conn, pending = self._start(store, verb, options, body, time.monotonic() + timeout, connection)
+        return Stream(conn, pending, credit, tx)
 
     def upload(self, store: str, verb: str, body: Any, pieces: Iterable[Any], *,
                timeout: Optional[float] = None, tx: Optional[int] = None,
@@ -163,8 +151,8 @@ class Client:
         """
         timeout = self._timeout if timeout is None else timeout
         options = _options(timeout, False, False, None, tx, None)
-        conn = self._connection_of(connection, tx, time.monotonic() + timeout)
-        pending = conn.send_request(store, verb, options, body)
+        conn, pending = self._start(store, verb, options, body, time.monotonic() + timeout, connection,
+                                    _STALL_UPLOAD)
         sequence = 0
         iterator = iter(pieces)
         try:
@@ -186,14 +174,35 @@ class Client:
             conn.give_up(pending)
             raise
 
-    def begin(self, conn: Connection, store: str, body: Any, read_only: bool,
-              timeout: Optional[float]) -> int:
-        """Begins a transaction on ``conn``; returns the id by which later requests name it."""
+    def begin(self, store: str, body: Any, read_only: bool,
+              timeout: Optional[float]) -> Tuple[Connection, int]:
+        """Begins a transaction; returns its connection and the id by which later requests name it."""
         timeout = self._timeout if timeout is None else timeout
         options = _options(timeout, read_only, False, None, None, None)
-        pending = conn.send_request(store, "begin", options, body)
-        self._wait(conn, pending, time.monotonic() + timeout)
-        return pending.id
+        deadline = time.monotonic() + timeout
+        conn, pending = self._start(store, "begin", options, body, deadline, None)
+        self._wait(conn, pending, deadline)
+        return conn, pending.id
+
+    def _start(self, store: str, verb: str, options: Dict[str, Any], body: Any, deadline: float,
+               connection: Optional[Connection], patience: float = 0) -> Tuple[Connection, Pending]:
+        """Sends a request and waits for what comes first for it, ``patience`` seconds if the deadline
+        is sooner; elsewhere while a gateway takes nothing up, unless it must be ``connection``."""
+        while True:
+            conn = self._connection_of(connection, options.get("tx"), deadline)
+            try:
+                pending = conn.send_request(store, verb, options, body)
+            except Unavailable:
+                # Nothing was handed over: it is sent on a new connection, while there is time.
+                if connection is not None or time.monotonic() >= deadline:
+                    raise
+                continue
+            until = max(deadline, time.monotonic() + patience)
+            self._await(conn, pending, until, first=True)
+            if (pending.reply is None or pending.reply.code != "draining" or connection is not None
+                    or "tx" in options or not self._leave(conn, deadline)):
+                return conn, pending
+            options["timeout_ms"] = _milliseconds(deadline - time.monotonic())
 
     # -- connections -------------------------------------------------------------------------
 
@@ -213,8 +222,10 @@ class Client:
         """A connection that is nobody's yet."""
         deadline = time.monotonic() + self._timeout if deadline is None else deadline
         first: Optional[HeadgateError] = None
+        begin = self._next  # other threads move it meanwhile
         for i in range(len(self._addresses)):
-            target = self._addresses[(self._next + i) % len(self._addresses)]
+            at = (begin + i) % len(self._addresses)
+            target = self._addresses[at]
             left = deadline - time.monotonic()
             if left <= 0:
                 break
@@ -227,7 +238,7 @@ class Client:
                 else:
                     first.message += f"; {e.message}"
                 continue
-            self._next = (self._next + i) % len(self._addresses)
+            self._next = at
             self._keep(conn)
             return conn
         raise first or Unavailable("no time was left to connect to a gateway", code="unavailable")
@@ -265,9 +276,19 @@ class Client:
         return True
 
     def _wait(self, conn: Connection, pending: Pending, deadline: float) -> wire.Reply:
+        self._await(conn, pending, deadline)
+        reply = pending.reply
+        assert reply is not None
+        if reply.code != "ok":
+            raise error_for(reply.code, reply.meta, reply.body)
+        return reply
+
+    @staticmethod
+    def _await(conn: Connection, pending: Pending, deadline: float, first: bool = False) -> None:
+        """Waits for the reply, or for what comes ``first``: a part, or credit for an upload."""
         begun = time.monotonic()
         try:
-            while pending.reply is None:
+            while pending.reply is None and not (first and (pending.parts or pending.upload_credit)):
                 if pending.error is not None:
                     raise pending.error
                 left = deadline + GRACE - time.monotonic()
@@ -279,10 +300,6 @@ class Client:
         except BaseException:
             conn.give_up(pending)
             raise
-        reply = pending.reply
-        if reply.code != "ok":
-            raise error_for(reply.code, reply.meta, reply.body)
-        return reply
 
     @staticmethod
     def _await_credit(conn: Connection, pending: Pending, sequence: int) -> None:

@@ -90,8 +90,7 @@ class DocumentTransaction(Documents):
     def __enter__(self) -> "DocumentTransaction":
         if self._id is not None:
             raise InvalidRequest("this transaction has been entered already", code="invalid")
-        self._connection = self._client.connection()
-        self._id = self._client.begin(self._connection, self.store, {}, False, None)
+        self._connection, self._id = self._client.begin(self.store, {}, False, None)
         return self
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:

@@ -280,10 +280,9 @@ class Transaction:
             self._sql.request("savepoint", {"name": self._savepoint})
         else:
             depth = 1
-            client = self._sql._client
-            self.connection = client.connection()
             body = {} if self._isolation is None else {"isolation": self._isolation}
-            self.id = client.begin(self.connection, self._sql.store, body, self._read_only, self._timeout)
+            self.connection, self.id = self._sql._client.begin(self._sql.store, body, self._read_only,
+                                                               self._timeout)
         self._depth = depth
         self._sql._local.transaction = self
         return self._sql

@@ -20,14 +20,13 @@ class Stream:
     would roll the transaction back.
     """
 
-    def __init__(self, conn: Connection, pending: Pending, credit: int, timeout: float,
+    def __init__(self, conn: Connection, pending: Pending, credit: int,
                  tx: Optional[int] = None) -> None:
         self._conn = conn
         self._pending = pending
         self._credit = credit
         self._window = credit
         self._taken = 0
-        self._first_until = time.monotonic() + timeout + GRACE
         self._ended = False
         self._tx = tx
         self.meta: Dict[str, Any] = {}
@@ -47,7 +46,7 @@ class Stream:
 
     def _next(self) -> Any:
         p = self._pending
-        limit = self._first_until if self._taken == 0 else time.monotonic() + STALL
+        limit = time.monotonic() + STALL
         while not p.parts:
             if p.error is not None:
                 self._ended = True
