@@ -335,6 +335,8 @@ def test_only_a_reload_gives_it_an_end(start, pg):
 def test_a_gateway_that_drains(gw, db):
     with db.listen("k") as listener:
         db.notify("k", "before")
+        until(lambda: listener._conn.pump(0) and any(p.body["rows"] for p in listener._pending.parts),
+              what="it is here, and not read")
         gw.signal(signal.SIGTERM)
         assert listener.get(timeout=20).payload == "before"
         for _ in range(2):
