@@ -2,6 +2,7 @@
 
 import collections
 import datetime
+import decimal
 import enum
 
 import headgate
@@ -229,3 +230,11 @@ def test_every_address_is_tried_whatever_other_threads_do(monkeypatch):
     with pytest.raises(headgate.Unavailable):
         client.new_connection()
     assert sorted(tried) == sorted(urls)
+
+
+def test_decimals_that_are_no_number_are_floats():
+    """As PROTOCOL.md has it: a numeric of PostgreSQL's may be NaN."""
+    nan, infinite = wire.unpack(wire.pack([decimal.Decimal("NaN"), decimal.Decimal("-Infinity")]))
+    assert isinstance(nan, float) and nan != nan and infinite == float("-inf")
+    with pytest.raises(headgate.InvalidRequest):
+        wire.pack(decimal.Decimal("sNaN"))

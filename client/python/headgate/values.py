@@ -3,7 +3,7 @@
 | Python | wire |
 |---|---|
 | aware ``datetime.datetime`` | -1, an instant (comes back in UTC) |
-| ``decimal.Decimal`` | 1, exact |
+| ``decimal.Decimal`` | 1, exact; NaN and infinities are a float |
 | ``datetime.date`` | 2 |
 | ``datetime.time``, :class:`TimeWithOffset` | 3 |
 | naive ``datetime.datetime`` | 4, a local timestamp |
@@ -148,9 +148,9 @@ class ObjectId:
         return hash(self.binary)
 
 
-def _decimal(value: decimal.Decimal) -> msgpack.ExtType:
+def _decimal(value: decimal.Decimal) -> Any:
     if not value.is_finite():
-        raise ValueError(f"{value} is no exact decimal number")
+        return float(value)
     sign, digits, exponent = value.as_tuple()
     scale = -int(exponent)
     if not -32768 <= scale <= 32767:
