@@ -238,3 +238,11 @@ def test_decimals_that_are_no_number_are_floats():
     assert isinstance(nan, float) and nan != nan and infinite == float("-inf")
     with pytest.raises(headgate.InvalidRequest):
         wire.pack(decimal.Decimal("sNaN"))
+
+
+@pytest.mark.parametrize("value", ["aa " * 8, "x" * 24, "a" * 23, b"a" * 11, 5])
+def test_an_object_id_that_is_none(value):
+    with pytest.raises(ValueError, match="24 hexadecimal digits"):
+        headgate.ObjectId(value)
+    with pytest.raises(TypeError):
+        headgate.ObjectId() < 5

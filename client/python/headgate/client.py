@@ -146,8 +146,8 @@ class Client:
                connection: Optional[Connection] = None) -> Answer:
         """Sends a request and then its data, piece by piece, as fast as the gateway takes them.
 
-        ``timeout`` counts from the last piece. An exception in ``pieces`` cancels the upload, which
-        undoes all of it.
+        ``timeout`` counts from the last piece; before that the upload ends when the gateway takes
+        nothing for 30 s. An exception in ``pieces`` cancels the upload, which undoes all of it.
         """
         timeout = self._timeout if timeout is None else timeout
         options = _options(timeout, False, False, None, tx, None)

@@ -24,6 +24,7 @@ import datetime
 import decimal
 import json
 import os
+import re
 import struct
 import threading
 import time
@@ -37,6 +38,7 @@ _EPOCH = datetime.datetime(1970, 1, 1)
 _EPOCH_UTC = datetime.datetime(1970, 1, 1, tzinfo=datetime.timezone.utc)
 _DAY_US = 86_400_000_000
 _DIGITS_MAX = 150_000
+_HEX = re.compile(r"[0-9a-fA-F]{24}")
 _SECONDS_MAX = 2_147_483_646 * 86_400
 _MICROSECOND = datetime.timedelta(microseconds=1)
 _SECOND = datetime.timedelta(seconds=1)
@@ -113,7 +115,7 @@ class ObjectId:
             self.binary = value.binary
         elif isinstance(value, bytes) and len(value) == 12:
             self.binary = value
-        elif isinstance(value, str) and len(value) == 24:
+        elif isinstance(value, str) and _HEX.fullmatch(value):  # fromhex() passes over blanks
             self.binary = bytes.fromhex(value)
         else:
             raise ValueError(f"an ObjectId is 12 bytes or 24 hexadecimal digits, not {value!r}")
@@ -141,7 +143,9 @@ class ObjectId:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ObjectId) and other.binary == self.binary
 
-    def __lt__(self, other: "ObjectId") -> bool:
+    def __lt__(self, other: object) -> bool:
+        if not isinstance(other, ObjectId):
+            return NotImplemented
         return self.binary < other.binary
 
     def __hash__(self) -> int:
