@@ -4,6 +4,7 @@ import collections
 import datetime
 import decimal
 import enum
+import random
 
 import headgate
 import pytest
@@ -246,3 +247,32 @@ def test_an_object_id_that_is_none(value):
         headgate.ObjectId(value)
     with pytest.raises(TypeError):
         headgate.ObjectId() < 5
+
+
+def test_what_a_signal_handler_raises_is_no_fault_of_the_gateway(monkeypatch):
+    class TimeIsUp(Exception):
+        pass
+
+    def interrupted(*_):
+        raise TimeIsUp
+
+    data = wire.pack(decimal.Decimal(1))
+    monkeypatch.setattr("headgate.values.from_wire", interrupted)
+    with pytest.raises(TimeIsUp):
+        wire.unpack(data)
+
+
+def test_bytes_that_are_no_frame():
+    """All of them are the gateway's fault, whatever the decoder makes of them."""
+    good = [wire.pack(v) for v in ([1, [2, {"a": b"b"}], "c"], decimal.Decimal("1.5"), 2**70, Half(0.5),
+                                   datetime.datetime(2026, 1, 1, tzinfo=UTC), datetime.date(2026, 1, 1),
+                                   headgate.ObjectId(), headgate.Json("1"), {"k": [None] * 20})]
+    chance = random.Random(1)
+    for _ in range(20_000):
+        data = bytearray(chance.choice(good))
+        for _ in range(chance.randrange(1, 4)):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        try:
+            wire.unpack(bytes(data[:chance.randrange(1, len(data) + 1)]))
+        except headgate.ProtocolError:
+            pass

@@ -77,12 +77,17 @@ def pack(value: Any) -> bytes:
 _INSTANT = re.compile(rb"\xd6\xff|\xd7\xff|\xc7\x0c\xff")
 
 
+# What msgpack and the readers raise; not Exception, which a signal handler's may be.
+_NO_VALUE = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError,
+             struct.error, msgpack.UnpackException)
+
+
 def unpack(data: bytes) -> Any:
     """The value in ``data``; raises ProtocolError when it is not exactly one well-formed value."""
     try:
         value = msgpack.unpackb(data, ext_hook=values.from_wire, raw=False, strict_map_key=False)
         return values.instants(value) if _INSTANT.search(data) else value
-    except Exception as e:  # msgpack raises many kinds; all mean the same here
+    except _NO_VALUE as e:
         raise ProtocolError(f"the gateway sent what is no msgpack of this protocol: {e}",
                             code="internal", outcome="unknown") from e
 
