@@ -2,6 +2,7 @@
 
 import gc
 import os
+import random
 import signal
 import socket
 import sys
@@ -442,3 +443,58 @@ def test_what_a_draining_gateway_does_not_begin_is_begun_elsewhere(start, gw, mo
             until(lambda: "event=drain " in gw.log(), what="it drains")
             call(client.sql("sql"))
             assert client.connection().address.endpoint == other.url
+
+
+def calls(client, verb):
+    return [c for c in client.request("headgate", "show", {"what": "calls"}).body["rows"] if verb in c]
+
+
+def test_what_nobody_waits_for_is_cancelled(client):
+    """As when an exception comes between the sending and the waiting."""
+    pending = client.connection().send_request("kv", "blpop", {"timeout_ms": 60_000},
+                                               {"keys": [b"nothing"], "wait_ms": 50_000})
+    until(lambda: calls(client, "blpop"), what="it waits")
+    del pending
+    until(lambda: not calls(client, "blpop"), seconds=20, what="it ends")
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one in a __del__
+def test_exceptions_of_a_signal_handler_anywhere(client, db):
+    """Each ends the call that it hits and nothing else; no answer goes to another call."""
+    class TimeIsUp(Exception):
+        pass
+
+    def handler(*_):
+        raise TimeIsUp
+
+    def transaction(i):
+        with db.transaction():
+            db.execute("insert into n values (?)", (-2 * i,))
+            db.execute("insert into n values (?)", (-2 * i - 1,))
+        return True
+
+    chance, done = random.Random(7), []
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        for i in range(1, 1500):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, chance.uniform(0.0001, 0.003))
+                kind = chance.randrange(3)
+                if kind == 0 and transaction(i):
+                    done += [-2 * i, -2 * i - 1]
+                elif kind == 1:
+                    assert db.query("select ?", (i,)).scalar() == i
+                elif kind == 2:
+                    assert len(db.query("select i from n where i >= 0 limit 20", fetch=3).all()) == 20
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            except TimeIsUp:
+                pass
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    written = {row[0] for row in db.query("select i from n where i < 0").all()}
+    assert written >= set(done)
+    assert all(-(-i ^ 1) in written for i in written)  # both of a transaction, or none
+    assert client.connection()._pumped_by is None
+    until(lambda: not client.request("headgate", "show", {"what": "leases"}).body["rows"],
+          what="nothing is held")

@@ -38,9 +38,14 @@ _POLL_MAX = 3600.0  # seconds of one poll; what waits longer polls again
 
 
 class Pending:
-    """One request in flight: parts that have come, upload credit, and the reply once it is there."""
+    """One request in flight: parts that have come, upload credit, and the reply once it is there.
 
-    def __init__(self, id: int) -> None:
+    The connection holds it weakly: what nobody waits for any more, whatever exception came between,
+    is cancelled.
+    """
+
+    def __init__(self, conn: "Connection", id: int) -> None:
+        self._conn = conn
         self.id = id
         self.news = False  # something has come since its reader looked
         self.parts: Deque[wire.Part] = deque()
@@ -48,6 +53,10 @@ class Pending:
         self.upload_credit = 0
         self.reply: Optional[wire.Reply] = None
         self.error: Optional[HeadgateError] = None
+
+    def __del__(self) -> None:
+        with contextlib.suppress(Exception):  # the interpreter is going away
+            self._conn.give_up(self)
 
 
 class Connection:
@@ -60,7 +69,7 @@ class Connection:
         self.limits: Dict[str, int] = {}
         self.stores: Dict[str, Any] = {}
         self._ids = itertools.count(1)
-        self._pending: Dict[int, Pending] = {}
+        self._pending: "weakref.WeakValueDictionary[int, Pending]" = weakref.WeakValueDictionary()
         self.heard = time.monotonic()         # when a frame came last
         self.heartbeat = 10.0                 # seconds of silence, then the gateway is asked
         self._asked: Optional[float] = None   # when, if it was
@@ -133,7 +142,7 @@ class Connection:
         self.stores = {s[0]: s for s in self._welcome.stores if isinstance(s, list) and s}
 
     def _new_pending(self) -> Pending:
-        pending = Pending(next(self._ids))
+        pending = Pending(self, next(self._ids))
         self._pending[pending.id] = pending
         return pending
 
@@ -175,7 +184,7 @@ class Connection:
         self._send(wire.credit(pending.id, sequence))
 
     def send_cancel(self, pending: Pending) -> None:
-        if self.closed is not None or pending.reply is not None or self.pid != os.getpid():
+        if pending.reply is not None or self.closed is not None or self.pid != os.getpid():
             return
         self._send(wire.cancel(pending.id))
 
@@ -257,31 +266,34 @@ class Connection:
         self._check_process()
         until = time.monotonic() + timeout
         me = threading.get_ident()
-        with self._lock:
-            while True:
-                if self.closed is not None:
-                    return True
-                if pending is not None and pending.news:
-                    pending.news = False
-                    return True
-                if self._pumped_by in (None, me):
-                    break
-                left = until - time.monotonic()
-                if left <= 0:
-                    return False
-                self._came.wait(min(left, _POLL_MAX))
-            outer, self._pumped_by = self._pumped_by, me
+        leads = False
         try:
+            with self._lock:
+                while True:
+                    if self.closed is not None:
+                        return True
+                    if pending is not None and pending.news:
+                        pending.news = False
+                        return True
+                    if self._pumped_by in (None, me):
+                        break
+                    left = until - time.monotonic()
+                    if left <= 0:
+                        return False
+                    self._came.wait(min(left, _POLL_MAX))
+                outer, self._pumped_by, leads = self._pumped_by, me, True
             return self._pump(until - time.monotonic())
         finally:
-            with self._lock:
-                self._pumped_by = outer
-                self._send_left()
-                if self._ending is not None:
-                    self.close(self._ending)
-                self._came.notify_all()
-            if outer is not None:  # in a signal handler inside pump(), which must look, too
-                self._wake_up()
+            if leads:
+                self._pumped_by = outer  # first of all: a signal handler may raise anywhere below
+                with self._lock:
+                    if self._pumped_by in (None, me):
+                        self._send_left()
+                        if self._ending is not None:
+                            self.close(self._ending)
+                    self._came.notify_all()
+                if outer is not None:  # in a signal handler inside pump(), which must look, too
+                    self._wake_up()
 
     def _send_left(self) -> None:
         """Sends what other threads have left."""

@@ -86,11 +86,6 @@ class Stream:
             self.abandon()
             raise
 
-    def __del__(self) -> None:
-        """Of one that nobody has begun to read; what reads it ends it."""
-        with contextlib.suppress(Exception):  # the interpreter is going away
-            self.close()
-
     def abandon(self) -> None:
         """Cancels it. In a transaction: that is rolled back by it."""
         if not self._ended:
