@@ -164,7 +164,7 @@ Operation* PluginStore::begin(Call* call, Purpose purpose, const Route& route,
   lend_call(*call, &s->lent);
   hg_call& c = s->lent;
   c.op = s->id;
-  if (route.alone || route.lease) c.flags |= HG_CALL_ALONE;
+  if (route.alone || route.lease || lease != 0) c.flags |= HG_CALL_ALONE;
   s->service.assign(call->share.service_name);
   c.service = lend(std::string_view(s->service));
   c.work_until_us = static_cast<std::uint64_t>(

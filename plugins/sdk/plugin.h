@@ -123,7 +123,8 @@ enum {
   HG_CALL_STREAM = 4, /* the caller gave `fetch` and takes parts */
   HG_CALL_UPLOAD = 8,
   HG_CALL_ALONE = 16 /* not in driver_route: nothing else is in flight on its connection, nor will
-                        be before it has completed; its route said alone or lease */
+                        be before it has completed: its route said alone or lease, or it
+                        runs in a lease */
 };
 typedef struct hg_call {
   uint32_t size;

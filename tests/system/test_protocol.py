@@ -271,6 +271,23 @@ def test_who_waited_longest_for_a_list_is_served_first(start):
         assert pusher.receive()[2:4] == [late, CANCELLED]
 
 
+def test_a_quick_read_that_becomes_slow_is_no_matter_of_its_callers(gw):
+    c = gw.client()
+    count = ("with recursive n(i) as (select 1 union all select i + 1 from n limit ?) "
+             "select count(*) from n")
+    def run(limit, **options):
+        return c.ok("sql", "query", {"sql": count, "params": [limit]}, **options)["rows"]
+    for _ in range(5):
+        assert run(10) == [[10]]
+    assert run(1_000_000) == [[1_000_000]]
+    for _ in range(5):
+        assert run(10) == [[10]]
+    tx = c.request("sql", "begin", read_only=True)
+    assert c.receive()[3] == OK
+    assert run(1_000_000, tx=tx) == [[1_000_000]]
+    c.ok("sql", "commit", {}, tx=tx)
+
+
 def test_a_read_past_its_deadline_ends_its_transaction(gw):
     c = gw.client()
     c.sql("create table if not exists late (a integer)")
