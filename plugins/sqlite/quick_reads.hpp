@@ -27,7 +27,7 @@ class QuickReads {
   }
 
  private:
-  static constexpr std::uint64_t kQuickUs = 500;
+  static constexpr std::uint64_t kQuickUs = 100;
   static constexpr std::size_t kSlots = 1024;
   std::atomic<std::uint64_t>& slot(std::uint64_t digest) {
     return slots_[(digest ^ digest >> 32) % kSlots];
