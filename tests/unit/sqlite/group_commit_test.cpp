@@ -244,6 +244,20 @@ TEST_F(Group, WhoWaitsBehindASlowCallIsToldInTime) {
   EXPECT_EQ(rows(), (Json{{1}, {3}}));
 }
 
+TEST_F(Group, WhatIsCutWhileItReadsRunsAgainAlone) {
+  // An interrupted SELECT leaves the transaction as it was, unlike an interrupted INSERT.
+  const Json items = Json::array(
+      {Json::array({"execute", {{"sql", "INSERT INTO t VALUES (7)"}}}),
+       Json::array({"query",
+                    {{"sql",
+                      "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT "
+                      "1500000) SELECT max(x) FROM c"}}})});
+  const auto r = store->together({insert(1), {"batch", {{"items", items}}}, insert(2)},
+                                 {{}, {.timeout_ms = 60'000}, {.timeout_ms = 30'000}});
+  for (const Reply& x : r) EXPECT_TRUE(x.ok()) << x.message;
+  EXPECT_EQ(count(), 3);
+}
+
 TEST_F(Group, ALongStatementGetsItsTimeAlone) {
   // Longer than statement_max_ms (100), within its own deadline; the others do not wait for it.
   const auto r = store->together({insert(1), run(long_insert(700'000)), insert(2)},
