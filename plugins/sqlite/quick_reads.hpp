@@ -18,19 +18,35 @@ class QuickReads {
 
   // digest 0: a call that nothing is known of.
   [[nodiscard]] bool contains(std::uint64_t digest) {
-    return digest != 0 && slot(digest).load(std::memory_order_relaxed) == digest;
+    return digest != 0 && slot(digest).load(std::memory_order_relaxed) == named(digest);
   }
+  // One quick run is enough for a digest that is new; after a run that was too long it takes
+  // kProbation of them, so that a text which is quick for some values only does not come and go.
   void note(std::uint64_t digest, std::uint64_t took_us) {
-    const bool known = contains(digest);
-    if (took_us <= kQuickUs && !known) slot(digest).store(digest, std::memory_order_relaxed);
-    if (took_us >= kMaxUs && known) slot(digest).store(0, std::memory_order_relaxed);
+    if (digest == 0 || (took_us > kQuickUs && took_us < kMaxUs)) return;
+    std::atomic<std::uint64_t>& s = slot(digest);
+    const std::uint64_t was = s.load(std::memory_order_relaxed);
+    const bool known = was != 0 && named(was) == named(digest);
+    if (took_us >= kMaxUs) {
+      if (known) s.store(named(digest) | kProbation, std::memory_order_relaxed);
+    } else if (!known) {
+      s.store(named(digest), std::memory_order_relaxed);
+    } else if (was != named(digest)) {
+      s.store(was - 1, std::memory_order_relaxed);
+    }
   }
 
  private:
   static constexpr std::uint64_t kQuickUs = 100;
+  static constexpr std::uint64_t kProbation = 63;
   static constexpr std::size_t kSlots = 1024;
+  // A slot: the digest without its lowest bits, which count the quick runs that are still wanted.
+  // Never 0, which is an empty one.
+  static std::uint64_t named(std::uint64_t digest) {
+    return (digest | (kProbation + 1)) & ~kProbation;
+  }
   std::atomic<std::uint64_t>& slot(std::uint64_t digest) {
-    return slots_[(digest ^ digest >> 32) % kSlots];
+    return slots_[(digest >> 7 ^ digest >> 32) % kSlots];
   }
   std::array<std::atomic<std::uint64_t>, kSlots> slots_{};
 };
