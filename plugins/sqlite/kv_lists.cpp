@@ -306,7 +306,7 @@ void blocking_pop(Request& q, End e) {
     pop_one(q, *c, e, [&](Bytes v) { q.out().bin(v); });
     q.keys().close(*c);
   });
-  if (!done) q.wait(hashes, wait);
+  if (!done) q.wait(hashes, wait, true);
   q.leave(hashes);
   if (done) return;
   q.out().map(2);
@@ -327,7 +327,7 @@ void blmove(Request& q) {
   if (q.routing()) return;
   const std::vector<std::uint64_t> hashes = {Waiters::hash(Wanted::list, source)};
   const bool done = q.is_first(hashes[0], wait) && move(q, source, destination, from, to);
-  if (!done) q.wait(hashes, wait);
+  if (!done) q.wait(hashes, wait, true);
   q.leave(hashes);
   if (!done) reply_value(q, "value", std::nullopt);
 }

@@ -60,7 +60,7 @@ void lock(Request& q) {
     }
   }
   if (frees_in > 0) {
-    q.wait({Waiters::hash(Wanted::lock, name)}, wait,
+    q.wait({Waiters::hash(Wanted::lock, name)}, wait, false,
            static_cast<std::uint32_t>(std::min<std::int64_t>(frees_in, Waiters::kPollMs)));
     return write_reply(q, std::nullopt);
   }

@@ -201,7 +201,7 @@ bool Request::is_first(std::uint64_t hash, std::int64_t wait_ms) const {
          work_->waiters.is_first(hash, call_.received_us, work_->host->now_us(work_->host));
 }
 
-void Request::wait(const std::vector<std::uint64_t>& hashes, std::int64_t wait_ms,
+void Request::wait(const std::vector<std::uint64_t>& hashes, std::int64_t wait_ms, bool in_line,
                    std::uint32_t poll_ms) const {
   if (in_batch() || wait_ms <= 0) return;
   const std::uint64_t now = work_->host->now_us(work_->host);
@@ -216,7 +216,7 @@ void Request::wait(const std::vector<std::uint64_t>& hashes, std::int64_t wait_m
   e.retry = HG_RETRY_WAIT;
   e.retry_after_ms = static_cast<std::uint32_t>(
       std::clamp<std::uint64_t>((until - now) / 1000, 1, std::max(poll_ms, 1u)));
-  e.wait_token = work_->waiters.note(hashes, call_.received_us, now);
+  e.wait_token = work_->waiters.note(hashes, in_line ? call_.received_us : 0, now);
   throw e;
 }
 

@@ -193,8 +193,9 @@ class Request {
   }
   // Nothing is there. Throws HG_RETRY_WAIT while the wait lasts, to be asked again when one of
   // `hashes` (Waiters::hash) is woken or after a pause of at most `poll_ms`. Returns when the wait
-  // is over: received + wait_ms, or what is left of the call, or at once in a batch.
-  void wait(const std::vector<std::uint64_t>& hashes, std::int64_t wait_ms,
+  // is over: received + wait_ms, or what is left of the call, or at once in a batch. In line: it
+  // keeps its place for is_first(), until leave().
+  void wait(const std::vector<std::uint64_t>& hashes, std::int64_t wait_ms, bool in_line,
             std::uint32_t poll_ms = Waiters::kPollMs) const;
 
  private:

@@ -36,7 +36,8 @@ std::uint64_t Waiters::note(const std::vector<std::uint64_t>& hashes, std::uint6
     places_ = 0;
   }
   for (const std::uint64_t h : hashes) {
-    places_ += lines_[h].places.insert_or_assign(since, now + kForgetUs).second ? 1 : 0;
+    if (since != 0)
+      places_ += lines_[h].places.insert_or_assign(since, now + kForgetUs).second ? 1 : 0;
     std::vector<std::uint64_t>& of = tokens_[h];
     if (std::find(of.begin(), of.end(), token) != of.end()) continue;
     of.push_back(token);

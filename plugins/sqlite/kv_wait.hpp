@@ -40,8 +40,9 @@ class Waiters {
 
   static std::uint64_t hash(Wanted what, proto::Bytes name);
 
-  // Notes a call that arrived at `since` and waits for any of these (hashes); returns its token,
-  // never 0. Times are the host's.
+  // Notes a call that arrived at `since` (0: it asks for no place in the line) and waits for any of
+  // these (hashes); returns its token, never 0. Times are the host's; calls of one arrival share a
+  // place.
   std::uint64_t note(const std::vector<std::uint64_t>& hashes, std::uint64_t since,
                      std::uint64_t now);
   // Whether nobody who arrived before `since` still waits for it. Who is told no may wait in vain:
