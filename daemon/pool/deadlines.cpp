@@ -64,6 +64,8 @@ void StorePools::expire(Work& w) {
     stop_running(w, Code::cancelled, "the caller took no part of the stream for too long");
   } else if (w.clocked == Clocked::stream) {
     stop_running(w, Code::deadline, "the store sent nothing of the stream for too long");
+  } else if (w.clocked == Clocked::upload && now() >= w.stream_end) {
+    stop_running(w, Code::deadline, "the upload lasted too long");
   } else if (w.clocked == Clocked::upload) {
     stop_running(w, Code::cancelled, "the caller sent no piece of the upload for too long");
   } else {

@@ -184,11 +184,11 @@ void StorePools::start(Call& call) {
   s.budget.request(now());
   budget_.request(now());
   Pool& p = pool_for(*route, call);
-  if (refused_as_unavailable(call, p) || !admit(call, p)) return;
+  if (refused_as_unavailable(call, p) || !admit(call, p, *route)) return;
   enqueue(work_for(call, p, *route));
 }
 
-bool StorePools::admit(Call& call, Pool& p) {
+bool StorePools::admit(Call& call, Pool& p, const plugin::Route& route) {
   const Service& s = service(call);
   policy::QueueView q;
   q.waiting = p.queue.size();
@@ -197,7 +197,7 @@ bool StorePools::admit(Call& call, Pool& p) {
   q.weights = static_cast<double>(p.queue.weights()) + (q.mine == 0 ? q.my_weight : 0);
   if (q.waiting > 0 && p.service_time.known()) {
     q.service_time = p.service_time.recent();
-    q.places = static_cast<std::uint64_t>(p.live()) * p.lane->max_inflight;
+    q.places = static_cast<std::uint64_t>(p.live()) * places_on_one(p, route);
   }
   const policy::QueueLimits limits{settings_.queue_calls_max, settings_.queue_bytes_max};
   const policy::Admission a = policy::admit(q, limits, s.waiting_calls, s.waiting_bytes,

@@ -90,7 +90,11 @@ class StorePools final : public Attempts, private plugin::LinkEvents {
   void start_in_lease(Call& call);
   Work& work_for(Call& call, Pool& pool, const plugin::Route& route);
   void refuse(Call& call, Fault fault, bool retryable, std::uint32_t retry_after_ms = 0);
-  [[nodiscard]] bool admit(Call& call, Pool& pool);
+  [[nodiscard]] bool admit(Call& call, Pool& pool, const plugin::Route& route);
+  // How many calls like this one a connection serves at a time.
+  [[nodiscard]] static std::size_t places_on_one(const Pool& p, const plugin::Route& route) {
+    return route.alone || route.lease ? 1 : p.lane->max_inflight;
+  }
   Pool& pool_for(const plugin::Route& route, const Call& call);
   Pool& pool_for(const plugin::Route& route, Access access, std::uint32_t credential);
   Service& service(const Call& call);

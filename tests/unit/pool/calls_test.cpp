@@ -427,6 +427,24 @@ TEST_F(PoolTest, UploadTimeoutBeginsAtItsLastPiece) {
   EXPECT_EQ(answer_of(stalls).outcome, Outcome::rolled_back) << "it never came to its end";
 }
 
+TEST_F(PoolTest, AnUploadThatNeverEndsMeetsItsTotal) {
+  settings.stall_caller = 3s;
+  settings.stream_max = 10s;
+  make();
+  Call& c = call("copy_in", 0, 1s);
+  c.upload = true;
+  pools->start(c);
+  loop.end_turn();
+  FakeLink& l = accept();
+  store.events->upload_credit(*l.open[0], 4);
+  for (int i = 0; i < 10 && !is_answered(c); ++i) {
+    pass(2s);
+    if (!is_answered(c)) pools->upload(c, {1}, false);
+  }
+  EXPECT_EQ(answer_of(c).code, Code::deadline);
+  EXPECT_EQ(answer_of(c).outcome, Outcome::rolled_back);
+}
+
 TEST_F(PoolTest, DrainAnswersNewCallsAndLetsOthersFinish) {
   make();
   Call& runs = start("get");
