@@ -69,9 +69,10 @@ void BlockingLink::close() {
   closing_ = true;
   busy();
   host().loop().disarm(idle_);
+  if (worker_ != nullptr)
+    worker_->close();  // first: what it begins from now on was closed, not stopped
   open_.each([](Slot& s) { stop_sinks(s); });
   if (worker_ != nullptr) {
-    worker_->close();
     watch_close();
   } else {
     // Written off before: `closed` is all that is left to say, from the inbox.

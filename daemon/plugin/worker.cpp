@@ -50,6 +50,12 @@ Done ended(Code code, Outcome outcome, std::string message, ConnState state, Ret
   return d;
 }
 
+Done closed_before_it_began() {
+  return ended(Code::unavailable, Outcome::not_sent,
+               "the connection was closed before the call began", ConnState::broken,
+               Retry::new_connection);
+}
+
 }  // namespace
 
 // Keeps the connection from being closed while a cancel runs on it.
@@ -205,17 +211,16 @@ bool Worker::begin(Slot& s) {
   const hg_op op = s.id;
   Host& host = core_->host;
   if (closing_.load(std::memory_order_acquire) || broken_.load(std::memory_order_relaxed)) {
-    host.complete_for(s, op, Phase::queued,
-                      ended(Code::unavailable, Outcome::not_sent,
-                            "the connection was closed before the call began", ConnState::broken,
-                            Retry::new_connection));
+    host.complete_for(s, op, Phase::queued, closed_before_it_began());
     return false;
   }
   if (!s.move(op, Phase::queued, Phase::running)) return false;
   if (s.stopped.load(std::memory_order_seq_cst)) {
     host.complete_for(s, op, Phase::running,
-                      ended(Code::cancelled, Outcome::not_sent, "given up before it began",
-                            ConnState::clean, Retry::never));
+                      closing_.load(std::memory_order_acquire)
+                          ? closed_before_it_began()
+                          : ended(Code::cancelled, Outcome::not_sent, "given up before it began",
+                                  ConnState::clean, Retry::never));
     return false;
   }
   return true;

@@ -64,7 +64,7 @@ TEST_F(Blocking, ACallCarriesWhatThePluginNeeds) {
   EXPECT_EQ(text["service"], "tests");
   EXPECT_EQ(text["key"], "key-1");
   EXPECT_EQ(text["receipt"], "receipt");
-  EXPECT_EQ(number["flags"], static_cast<std::uint64_t>(HG_CALL_READ_ONLY));
+  EXPECT_EQ(number["flags"], static_cast<std::uint64_t>(HG_CALL_READ_ONLY | HG_CALL_ALONE));
   EXPECT_EQ(number["tag"], 0x7a67u);
   EXPECT_EQ(number["lease"], 77u);
   EXPECT_EQ(number["attempt"], 3u);
