@@ -43,7 +43,7 @@ std::size_t skip_opaque(std::string_view s, std::size_t i) {
   if (c == '\'' && escapes) return after_escaped(s, i + 1);
   if (c == '\'' || c == '"' || c == '`') return after(std::string_view(&s[i], 1), i + 1);
   if (c == '[') {
-    const std::size_t at = s.find_first_of("]\n", i);
+    const std::size_t at = s.find_first_of("]\n'\"", i);
     return at != std::string_view::npos && s[at] == ']' ? at + 1 : i;
   }
   if (s.substr(i, 2) == "--") return after("\n", i);
@@ -66,16 +66,24 @@ class Words {
     ++count_;
     if (count_ == 1) create_ = w == "CREATE";
     if (create_ && w == "TRIGGER" && count_ <= 4) block_ = true;
-    if (create_ && w == "ATOMIC") block_ = true, depth_ = 1;  // BEGIN ATOMIC of a function
+    const bool atomic = create_ && w == "ATOMIC" && last_ == "BEGIN";  // a function's body
+    last_ = w;
+    if (atomic && !block_) block_ = true, depth_ = 1;
     if (!block_) return;
     if (w == "BEGIN" || (w == "CASE" && depth_ > 0)) ++depth_;
     if (w == "END" && depth_ > 0) --depth_;
   }
-  [[nodiscard]] bool inside() const { return depth_ > 0; }
+  void parenthesis(char c) {
+    if (c == '(') ++parentheses_;
+    if (c == ')' && parentheses_ > 0) --parentheses_;
+  }
+  [[nodiscard]] bool inside() const { return depth_ > 0 || parentheses_ > 0; }
 
  private:
+  std::string last_;
   int count_ = 0;
   int depth_ = 0;
+  int parentheses_ = 0;
   bool create_ = false;
   bool block_ = false;
 };
@@ -110,6 +118,7 @@ Cut cut(std::string_view s) {
       i = end;
       continue;
     }
+    words.parenthesis(s[i]);
     if (s[i] == ';' && !words.inside()) {
       const std::string_view text = trim(s.substr(start, i - start));
       if (!only_comments(text)) out.statements.emplace_back(text);

@@ -34,6 +34,12 @@ TEST(Statements, TriggersAndFunctionsAreOne) {
               ElementsAre("create table trigger_x (a)", "begin", "end"));
   const std::string function = "create function f() returns int begin atomic select 1; end";
   EXPECT_THAT(cut(function + "; select 2").statements, ElementsAre(function));
+  EXPECT_THAT(cut("create table j (id int, atomic boolean); select 1;").statements,
+              ElementsAre("create table j (id int, atomic boolean)", "select 1"));
+  const std::string rule = "create rule r as on insert to t do also (select 1; select 2)";
+  EXPECT_THAT(cut(rule + "; select ')';").statements, ElementsAre(rule, "select ')'"));
+  EXPECT_THAT(cut("select ARRAY['x];y']; select 1)); select 2;").statements,
+              ElementsAre("select ARRAY['x];y']", "select 1))", "select 2"));
 }
 
 TEST(Statements, Kinds) {
