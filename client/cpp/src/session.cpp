@@ -40,7 +40,8 @@ std::string not_allowed(const std::string& endpoint) {
   group entry{};
   group* found = nullptr;
   ::getgrgid_r(s.st_gid, &entry, memory.data(), memory.size(), &found);
-  if (found == nullptr || (s.st_mode & S_IXGRP & S_IWGRP) != 0) return out;
+  const mode_t needed = S_ISDIR(s.st_mode) ? S_IXGRP : S_IWGRP;
+  if (found == nullptr || (s.st_mode & needed) == 0) return out;  // the group would not help
   return out + "; " + path + " is for the group " + found->gr_name + ": join it (usermod -aG " +
          found->gr_name + " USER)";
 }
