@@ -148,6 +148,7 @@ class BareRunning : public Running {
         while (auto p = part()) parts_.push_back(std::move(*p));
       // At the deadline the store is told to stop; its own answer says what became of it.
       if (!target_.host_->wait(deadline_, [&] { return op_->ended.has_value(); })) {
+        late_ = true;
         target_.host_->cancel(op_);
         if (!target_.host_->wait(BareHost::now_us() + 10'000'000,
                                  [&] { return op_->ended.has_value(); }))
@@ -270,6 +271,8 @@ class BareRunning : public Running {
     Reply r = e.ok ? Reply{} : refused(error, id_);
     // What the plugin would have tried elsewhere ends here: its caller no longer wants it.
     if (!e.ok && cancelled_ && error.retry == HG_RETRY_REROUTE) r.code = Code::cancelled;
+    // Nor was it its caller who stopped it.
+    if (!e.ok && late_ && r.code == Code::cancelled) r.code = Code::deadline;
     r.replayed = (e.done.flags & HG_DONE_REPLAYED) != 0;
     if (e.done.flags & HG_DONE_ROWS_AFFECTED) r.rows_affected = e.done.rows_affected;
     if (e.done.flags & HG_DONE_LAST_ID) r.last_id = e.done.last_id;
@@ -306,6 +309,7 @@ class BareRunning : public Running {
   std::uint64_t taken_ = 0;
   bool upload_ = false;
   std::atomic<bool> cancelled_{false};
+  bool late_ = false;  // stopped at its deadline
   Op* op_ = nullptr;
   std::vector<Json> parts_;
   Reply reply_;
