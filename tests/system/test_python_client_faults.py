@@ -32,6 +32,9 @@ options = { path = "docs.db" }
 GRANTS = "".join(f'\n[[grants]]\nservice = "app"\nstore = "{s}"\naccess = "admin"\n'
                  for s in ("kv", "docs", "headgate"))
 
+SLOW_INSERT = ("insert into t with recursive r(i) as (select 1 union all select i + 1 from r"
+               " where i < 3e7) select count(*) from r")
+
 
 @pytest.fixture
 def gw(start):
@@ -443,6 +446,23 @@ def test_what_a_draining_gateway_does_not_begin_is_begun_elsewhere(start, gw, mo
             until(lambda: "event=drain " in gw.log(), what="it drains")
             call(client.sql("sql"))
             assert client.connection().address.endpoint == other.url
+
+
+def test_what_a_draining_gateway_had_begun_is_not_begun_again(start):
+    """At the drain's deadline it answers a running write with `draining` and the outcome `unknown`."""
+    gw = start(daemon='drain_timeout = "300ms"', stores=KV, grants=GRANTS)
+    other = start(stores=KV, grants=GRANTS)
+    for url in (gw.url, other.url):
+        with headgate.connect(url) as client:
+            client.sql("sql").execute("create table t (i integer)")
+    with headgate.connect(f"{gw.url},{other.url}", timeout=20) as client:
+        stop = threading.Timer(0.2, gw.signal, [signal.SIGTERM])
+        stop.start()
+        with pytest.raises(headgate.HeadgateError) as e:
+            client.sql("sql").execute(SLOW_INSERT)
+        assert (e.value.code, e.value.outcome) == ("draining", "unknown")
+    with headgate.connect(other.url) as client:
+        assert client.sql("sql").query("select count(*) from t").scalar() == 0
 
 
 def calls(client, verb):

@@ -18,7 +18,7 @@ from . import wire
 from .address import Address, addresses
 from .checks import check_timeout
 from .connection import Connection, Pending
-from .errors import (DeadlineExceeded, HeadgateError, InvalidRequest, ProtocolError, Refused,
+from .errors import (OUTCOMES, DeadlineExceeded, HeadgateError, InvalidRequest, ProtocolError, Refused,
                      TransactionExpired, Unavailable, Unsupported, error_for)
 from .stream import GRACE, Stream
 from .version import __version__
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .key_value import KeyValue
     from .sql import Sql
 
+_NOT_SENT = OUTCOMES.index("not_sent")
 _STALL_UPLOAD = 30.0  # seconds without credit before this end gives an upload up
 
 
@@ -187,7 +188,7 @@ class Client:
     def _start(self, store: str, verb: str, options: Dict[str, Any], body: Any, deadline: float,
                connection: Optional[Connection], patience: float = 0) -> Tuple[Connection, Pending]:
         """Sends a request and waits for what comes first for it, ``patience`` seconds if the deadline
-        is sooner; elsewhere while a gateway takes nothing up, unless it must be ``connection``."""
+        is sooner; elsewhere while a gateway begins nothing, unless it must be ``connection``."""
         while True:
             conn = self._connection_of(connection, options.get("tx"), deadline)
             try:
@@ -199,8 +200,10 @@ class Client:
                 continue
             until = max(deadline, time.monotonic() + patience)
             self._await(conn, pending, until, first=True)
-            if (pending.reply is None or pending.reply.code != "draining" or connection is not None
-                    or "tx" in options or not self._leave(conn, deadline)):
+            reply = pending.reply
+            if (reply is None or reply.code != "draining" or reply.meta.get("outcome") != _NOT_SENT
+                    or pending.parts or connection is not None or "tx" in options
+                    or not self._leave(conn, deadline)):
                 return conn, pending
             options["timeout_ms"] = _milliseconds(deadline - time.monotonic())
 
