@@ -129,6 +129,32 @@ def test_a_savepoint_survives_a_stream_that_is_given_up(db):
     assert (count(db, "i = -1"), count(db, "i = -2")) == (0, 1)
 
 
+def test_a_transaction_ends_no_stream_of_another(client, db):
+    """Both are on this thread's connection."""
+    docs = client.documents("docs")
+    with db.transaction():
+        db.execute("insert into n values (-1)")
+        rows = db.query("select i from n", fetch=10)
+        next(rows)
+        with docs.transaction() as tx:
+            tx["t"].insert_one({"i": 1})
+        with pytest.raises(ZeroDivisionError):
+            with docs.transaction() as tx:
+                1 / 0
+        assert len(rows.all()) == 5000
+    assert count(db, "i = -1") == 1
+
+
+def test_a_stream_that_was_closed_does_not_look_complete(db):
+    with db.transaction():
+        rows = db.query("select i from n", fetch=10)
+    closed = db.query("select i from n", fetch=10)
+    closed.close()
+    for cut in (rows, closed):
+        with pytest.raises(headgate.InvalidRequest, match="closed before its end"):
+            cut.all()
+
+
 def test_documents_that_stream_in_a_transaction(client):
     docs = client.documents("docs")
     docs["s"].insert_many([{"i": i} for i in range(500)])

@@ -222,12 +222,13 @@ class Connection:
             self.send_cancel(pending)
         self._pending.pop(pending.id, None)
 
-    def end_streams(self, keep: bool) -> None:
+    def end_streams(self, tx: Optional[int], keep: bool) -> None:
         """Ends what is open of a transaction's streams, before the transaction ends: read to their
         ends when it is to be kept, else cancelled."""
         for stream in list(self.open_streams):
-            stream.close() if keep else stream.abandon()
-        self.open_streams.clear()
+            if stream.tx == tx:
+                stream.close() if keep else stream.abandon()
+                self.open_streams.discard(stream)
 
     def inside(self) -> bool:
         """This thread is in pump(): a garbage collector or a signal handler asks."""

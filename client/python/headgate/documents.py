@@ -96,7 +96,7 @@ class DocumentTransaction(Documents):
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         try:
             if self._connection is not None:
-                self._connection.end_streams(kind is None)
+                self._connection.end_streams(self._id, kind is None)
             if kind is None:
                 self.request("commit", {})
             else:

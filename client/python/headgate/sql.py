@@ -290,7 +290,7 @@ class Transaction:
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
         assert self.connection is not None
         try:
-            self.connection.end_streams(kind is None or self._outer is not None)
+            self.connection.end_streams(self.id, kind is None or self._outer is not None)
             if self._outer is not None:
                 if kind is None:
                     self._sql.request("release", {"name": self._savepoint})

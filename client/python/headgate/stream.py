@@ -7,14 +7,15 @@ import time
 from typing import Any, Dict, Iterator, Optional
 
 from .connection import Connection, Pending
-from .errors import DeadlineExceeded, HeadgateError, error_for
+from .errors import DeadlineExceeded, HeadgateError, InvalidRequest, error_for
 
 GRACE = 0.25  # seconds that this end waits longer than it has told the gateway to
 STALL = 60.0  # seconds without a part before this end gives a stream up
 
 
 class Stream:
-    """The parts of a streamed reply, in order; ends with the reply. Close it to stop early.
+    """The parts of a streamed reply, in order; ends with the reply. Close it to stop early: what
+    iterates over it then raises InvalidRequest.
 
     A stream of a transaction that is closed early is read to its end and dropped, since a cancel
     would roll the transaction back.
@@ -28,9 +29,10 @@ class Stream:
         self._window = credit
         self._taken = 0
         self._ended = False
-        self._tx = tx
+        self._cut = False  # before its end
         self.meta: Dict[str, Any] = {}
         self.connection = conn
+        self.tx = tx
         if tx is not None:
             conn.open_streams.add(self)
 
@@ -41,6 +43,9 @@ class Stream:
                 body = self._next()
                 if body is not None:
                     yield body
+            if self._cut:
+                raise InvalidRequest("this stream was closed before its end", code="invalid",
+                                     outcome="unknown")
         finally:
             self.close()
 
@@ -74,8 +79,9 @@ class Stream:
         """Ends the stream; the store stops sending. Nothing happens when it has ended already."""
         if self._ended:
             return
+        self._cut = True
         # A garbage collector may come here while this thread takes frames in.
-        if self._tx is None or self._conn.inside():
+        if self.tx is None or self._conn.inside():
             return self.abandon()
         try:
             while not self._ended:
@@ -89,7 +95,7 @@ class Stream:
     def abandon(self) -> None:
         """Cancels it. In a transaction: that is rolled back by it."""
         if not self._ended:
-            self._ended = True
+            self._ended = self._cut = True
             self._conn.give_up(self._pending)
 
     def __enter__(self) -> "Stream":
