@@ -504,9 +504,32 @@ def test_what_nobody_waits_for_is_cancelled(client):
     until(lambda: not calls(client, "blpop"), seconds=20, what="it ends")
 
 
+def test_what_is_lost_of_another_call_is_told_there(client, db, monkeypatch):
+    """As by a signal handler's exception while a call takes in a part that is a stream's."""
+    kv, decode = client.key_value("kv"), headgate.wire.decode
+    rows = db.query("select i from n limit 60", fetch=10)
+    for _ in range(11):  # until it asks for the last two parts
+        next(rows)
+
+    def interrupted(frame):
+        f = decode(frame)
+        if isinstance(f, headgate.wire.Part) and f.sequence == 5:
+            raise KeyboardInterrupt
+        return f
+
+    with monkeypatch.context() as m:
+        m.setattr(headgate.wire, "decode", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(1000):
+                kv.get("k")
+    with pytest.raises(headgate.Unavailable) as e:
+        rows.all()
+    assert e.value.outcome == "unknown"
+
+
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one in a __del__
 def test_exceptions_of_a_signal_handler_anywhere(client, db):
-    """Each ends the call that it hits and nothing else; no answer goes to another call."""
+    """Each ends the call that it hits, at worst with its connection; no answer goes to another."""
     class TimeIsUp(Exception):
         pass
 

@@ -313,21 +313,22 @@ class Connection:
             self._send_left()
         if self._ending is not None:
             return True
-        while self.closed is None:
-            try:
-                frames = self._socket.recv_multipart(zmq.DONTWAIT)
-            except zmq.Again:
-                break
-            if len(frames) != 1:
-                self.close("the gateway sent a message of several frames")
-                return True
-            try:
+        try:
+            while self.closed is None:
+                try:
+                    frames = self._socket.recv_multipart(zmq.DONTWAIT)
+                except zmq.Again:
+                    break
+                if len(frames) != 1:
+                    raise ProtocolError("the gateway sent a message of several frames")
                 self._take(frames[0])
-            except ProtocolError as e:
-                self.close(e.message)
-                return True
-        if self._monitor in events:
-            self._check_monitor()
+            if self._monitor in events:
+                self._check_monitor()
+        except ProtocolError as e:
+            self.close(e.message)
+        except BaseException:  # a signal handler's: what it hit is lost, and may be any call's
+            self.close("interrupted while a frame was taken in")
+            raise
         return True
 
     def _check_monitor(self) -> None:
@@ -365,8 +366,8 @@ class Connection:
                 if frame.sequence != pending.parts_seen + 1:
                     raise ProtocolError(f"part {frame.sequence} came after {pending.parts_seen}",
                                         outcome="unknown")
-                pending.parts_seen = frame.sequence
                 pending.parts.append(frame)
+                pending.parts_seen = frame.sequence
                 pending.news = True
         elif isinstance(frame, wire.Credit):
             pending = self._pending.get(frame.id)
