@@ -324,12 +324,84 @@ def test_a_lost_answer_to_a_ping_leaves_the_call_unknown(client, monkeypatch):
     def cut(frame):
         if frame[2] == headgate.wire.PONG:
             conn.close("cut")
-        send(frame)
+        return send(frame)
 
     monkeypatch.setattr(conn, "_send", cut)
     with pytest.raises(headgate.Unavailable) as e:
         client.key_value("kv").blpop("nothing", 20)
     assert e.value.outcome == "unknown"
+
+
+def test_frames_stay_in_order_where_a_thread_leaves_pump(client, db):
+    """A frame that was left to it goes before what is sent just after."""
+    conn = client.connection()
+    pending = conn.send_request("sql", "copy_in", {"timeout_ms": 9000}, {"table": "n"})
+    until(lambda: conn.pump(0.1) and pending.upload_credit > 1, what="it takes data")
+    conn._pumped_by = -1
+    conn.send_data(pending, 1, False, [[-1]])
+    conn._pumped_by = None
+    conn.send_data(pending, 2, True, None)
+    until(lambda: conn.pump(0.1) and pending.reply, what="it is answered")
+    assert pending.reply.code == "ok"
+
+
+@pytest.mark.parametrize("call", [lambda c: c.ping(), lambda c: c.close()], ids=["ping", "close"])
+def test_a_thread_that_leaves_pump_without_a_word_keeps_nobody(client, call):
+    """As when a signal handler's exception hits it there."""
+    conn = client.connection()
+    conn._pumped_by = -1
+    leave = threading.Timer(0.2, setattr, [conn, "_pumped_by", None])
+    leave.start()
+    begun = time.monotonic()
+    call(client)
+    assert time.monotonic() - begun < 5
+
+
+def test_an_upload_whose_gateway_goes_away_between_pieces_is_rolled_back(gw, client, db):
+    conn = client.connection()
+
+    def pieces():
+        yield [-1]
+        gw.process.kill()
+        gw.process.wait()
+        until(lambda: not conn._socket.getsockopt(zmq.EVENTS) & zmq.POLLOUT, what="it is gone")
+        yield [-2]
+
+    with pytest.raises(headgate.Unavailable) as e:
+        db.copy_in("n", pieces(), rows_per_piece=1)
+    assert e.value.outcome == "rolled_back"
+
+
+def test_an_error_of_a_signal_handlers_call_sends_nothing_twice(client, db, monkeypatch):
+    conn = client.connection()
+    send = conn._send
+
+    def interrupted(frame):
+        conn._send = send
+        send(frame)
+        raise headgate.Unavailable("the handler's own", code="unavailable")
+
+    monkeypatch.setattr(conn, "_send", interrupted)
+    with pytest.raises(headgate.Unavailable, match="the handler's own"):
+        db.execute("insert into n values (-1)")
+
+
+def test_a_request_is_cancelled_once_and_a_hello_never(gw, monkeypatch):
+    sent, send = [], headgate.connection.Connection._send
+
+    def record(conn, frame):
+        sent.append(frame[2])
+        return send(conn, frame)
+
+    monkeypatch.setattr(headgate.connection.Connection, "_send", record)
+    with headgate.connect(gw.url) as client:
+        with pytest.raises(headgate.InvalidRequest):
+            client.request("kv", "set", {"value": object()})
+        assert sent == []
+        with pytest.raises(headgate.DeadlineExceeded):
+            client.request("kv", "blpop", {"keys": [b"q"], "wait_ms": 9000}, timeout=0.1)
+        gc.collect()
+        assert sent.count(headgate.wire.CANCEL) == 1
 
 
 def test_a_gateway_that_takes_no_more_clients(start, gw):

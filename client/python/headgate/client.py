@@ -191,12 +191,10 @@ class Client:
         is sooner; elsewhere while a gateway begins nothing, unless it must be ``connection``."""
         while True:
             conn = self._connection_of(connection, options.get("tx"), deadline)
-            try:
-                pending = conn.send_request(store, verb, options, body)
-            except Unavailable:
-                # Nothing was handed over: it is sent on a new connection, while there is time.
+            pending = conn.send_request(store, verb, options, body)
+            if pending is None:  # it is sent on a new connection, while there is time
                 if connection is not None or time.monotonic() >= deadline:
-                    raise
+                    raise conn.lost()
                 continue
             until = max(deadline, time.monotonic() + patience)
             self._await(conn, pending, until, first=True)

@@ -35,6 +35,7 @@ _EVENTS = (_ENDED | zmq.EVENT_CONNECT_RETRIED | zmq.EVENT_HANDSHAKE_FAILED_NO_DE
            | zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL | zmq.EVENT_HANDSHAKE_FAILED_AUTH)
 _SUSPICION = 2.0    # seconds for an answer, of a gateway that left a request without one
 _POLL_MAX = 3600.0  # seconds of one poll; what waits longer polls again
+_LOOK = 1.0         # seconds until a thread that waits for another looks itself
 
 
 class Pending:
@@ -52,7 +53,15 @@ class Pending:
         self.parts_seen = 0
         self.upload_credit = 0
         self.reply: Optional[wire.Reply] = None
-        self.error: Optional[HeadgateError] = None
+        self.done = False  # nobody waits for it any more
+
+    @property
+    def error(self) -> Optional[HeadgateError]:
+        """That its connection was lost before the reply."""
+        if self._conn.closed is None or self.reply is not None:
+            return None
+        return Unavailable(f"the connection to {self._conn.address} was lost while the request was in "
+                           f"flight: {self._conn.closed}", code="unavailable", outcome="unknown")
 
     def __del__(self) -> None:
         with contextlib.suppress(Exception):  # the interpreter is going away
@@ -77,7 +86,7 @@ class Connection:
         self._came = threading.Condition(self._lock)  # something has come, or pump() is free
         self._pumped_by: Optional[int] = None  # the thread that waits in pump()
         self._ending: Optional[str] = None     # why another thread wants it to end
-        self._left: Deque[bytes] = deque()     # frames of other threads, sent by the one that pumps
+        self._left: Deque[bytes] = deque()     # frames to be sent, by the thread that pumps if one does
         self.open_streams: "weakref.WeakSet[Any]" = weakref.WeakSet()  # of transactions
         self._wake, self._woken = socket.socketpair()
         self._wake.setblocking(False)
@@ -117,7 +126,7 @@ class Connection:
         self._poller.register(self._woken, zmq.POLLIN)
         self._welcome: Optional[wire.Welcome] = None
         s.connect(self.address.endpoint)
-        pending = self._new_pending()
+        pending = self._new_pending(next(self._ids))
         with contextlib.suppress(zmq.Again):  # cut already: the monitor tells, a send would wait for ever
             s.send(wire.hello(pending.id, name, version, False), zmq.DONTWAIT)
         deadline = time.monotonic() + timeout
@@ -136,14 +145,13 @@ class Connection:
                 raise error_for(pending.reply.code, pending.reply.meta)
         if self._welcome.version != wire.VERSION:
             raise ProtocolError(f"the gateway chose protocol version {self._welcome.version}")
-        self._pending.pop(pending.id, None)
+        pending.done = True
         self.limits = self._welcome.limits
         self.heartbeat = self._welcome.heartbeat_ms / 1000
         self.stores = {s[0]: s for s in self._welcome.stores if isinstance(s, list) and s}
 
-    def _new_pending(self) -> Pending:
-        pending = Pending(self, next(self._ids))
-        self._pending[pending.id] = pending
+    def _new_pending(self, id: int) -> Pending:
+        pending = self._pending[id] = Pending(self, id)
         return pending
 
     @property
@@ -161,16 +169,14 @@ class Connection:
                     self.end("the gateway has gone silent")
         return self.closed is None and self.pid == os.getpid()
 
-    def send_request(self, store: str, verb: str, options: Dict[str, Any], body: Any) -> Pending:
-        pending = self._new_pending()
-        try:
-            frame = wire.request(pending.id, time.monotonic_ns() // 1000, store, verb, options, body,
-                                 self.message_max)
-            self._send(frame)
-        except BaseException:
-            self._pending.pop(pending.id, None)
-            raise
-        return pending
+    def send_request(self, store: str, verb: str, options: Dict[str, Any],
+                     body: Any) -> Optional[Pending]:
+        """None when nothing was handed over: see lost()."""
+        id = next(self._ids)
+        frame = wire.request(id, time.monotonic_ns() // 1000, store, verb, options, body,
+                             self.message_max)
+        pending = self._new_pending(id)
+        return pending if self._send(frame) else None
 
     def send_data(self, pending: Pending, sequence: int, last: bool, body: Any) -> None:
         frame = wire.data(pending.id, sequence, last, body)
@@ -178,23 +184,18 @@ class Connection:
             raise TooLarge(f"a piece of the upload has {len(frame)} bytes, the gateway takes "
                            f"{self.message_max}: send fewer rows a piece", code="too_large",
                            outcome="rolled_back")
-        self._send(frame)
+        if not self._send(frame):
+            raise self.lost("rolled_back")
 
     def send_credit(self, pending: Pending, sequence: int) -> None:
         self._send(wire.credit(pending.id, sequence))
-
-    def send_cancel(self, pending: Pending) -> None:
-        if pending.reply is not None or self.closed is not None or self.pid != os.getpid():
-            return
-        self._send(wire.cancel(pending.id))
 
     def suspect(self, since: float) -> None:
         """Something sent at ``since`` was not answered in time. When nothing else has come either
         the gateway may be stopped: it is asked, and alive() looks for the answer."""
         if self.heard < since and self._asked is None:
             self._asked = time.monotonic()
-            with contextlib.suppress(HeadgateError):
-                self._send(wire.ping(0))
+            self._send(wire.ping(0))
 
     def check_silence(self) -> float:
         """Asks a gateway that has said nothing for a heartbeat whether it is there; gives it up when
@@ -218,8 +219,9 @@ class Connection:
     def give_up(self, pending: Pending) -> None:
         """Cancels what nobody waits for any more (deadline, Ctrl-C), so that the store stops too.
         What still comes for it is dropped."""
-        with contextlib.suppress(HeadgateError):
-            self.send_cancel(pending)
+        if pending.reply is None and not pending.done and self.pid == os.getpid():
+            pending.done = True
+            self._send(wire.cancel(pending.id))
         self._pending.pop(pending.id, None)
 
     def end_streams(self, tx: Optional[int], keep: bool) -> None:
@@ -234,24 +236,33 @@ class Connection:
         """This thread is in pump(): a garbage collector or a signal handler asks."""
         return self._pumped_by == threading.get_ident()
 
-    def _send(self, frame: bytes) -> None:
+    def lost(self, outcome: str = "not_sent") -> Unavailable:
+        return Unavailable(f"the connection to {self.address} was lost: {self.closed or self._ending}",
+                           code="unavailable", outcome=outcome)
+
+    def _send(self, frame: bytes) -> bool:
+        """Sends a frame behind those that are left, or leaves it to the thread that waits in pump().
+        False when the connection was lost before."""
         self._check_process()
+        me = threading.get_ident()
         with self._lock:
-            if self._pumped_by not in (None, threading.get_ident()):
-                if self.closed is None and self._ending is None:
-                    self._left.append(frame)
-                    self._wake_up()
-                    return
-            elif self._ending is not None:
-                self.close(self._ending)
-            elif self.closed is None:
-                try:
-                    self._socket.send(frame, zmq.DONTWAIT)
-                    return
-                except zmq.Again:  # there is no limit but the other end's absence
-                    self.close("the gateway closed it")
-            raise Unavailable(f"the connection to {self.address} was lost: "
-                              f"{self.closed or self._ending}", code="unavailable")
+            if self.closed is not None or self._ending is not None:
+                return False
+            self._left.append(frame)
+            if self._pumped_by in (None, me):
+                return self._send_left()
+            self._wake_up()
+            return True
+
+    def _send_left(self) -> bool:
+        """REQUIRES: the lock, and no other thread in pump()."""
+        while self._left:
+            try:
+                self._socket.send(self._left.popleft(), zmq.DONTWAIT)
+            except zmq.ZMQError:  # there is no limit but the other end's absence
+                self.close("the gateway closed it")
+                return False
+        return True
 
     def _check_process(self) -> None:
         if self.pid != os.getpid():
@@ -281,8 +292,9 @@ class Connection:
                     left = until - time.monotonic()
                     if left <= 0:
                         return False
-                    self._came.wait(min(left, _POLL_MAX))
+                    self._came.wait(min(left, _LOOK))
                 outer, self._pumped_by, leads = self._pumped_by, me, True
+                self._send_left()
             return self._pump(until - time.monotonic())
         finally:
             if leads:
@@ -296,21 +308,16 @@ class Connection:
                 if outer is not None:  # in a signal handler inside pump(), which must look, too
                     self._wake_up()
 
-    def _send_left(self) -> None:
-        """Sends what other threads have left."""
-        with contextlib.suppress(HeadgateError):  # it ended: so did what they wait for
-            while self._left:
-                self._send(self._left.popleft())
-
     def _pump(self, timeout: float) -> bool:
-        if self._ending is not None:
+        if self._ending is not None or self.closed is not None:
             return True
         events = dict(self._poller.poll(max(0, int(min(timeout, _POLL_MAX) * 1000 + 0.999))))
         if not events:
             return False
         if self._woken.fileno() in events:
             self._woken.recv(64)
-            self._send_left()
+            with self._lock:
+                self._send_left()
         if self._ending is not None:
             return True
         try:
@@ -375,8 +382,7 @@ class Connection:
                 pending.upload_credit = max(pending.upload_credit, frame.sequence)
                 pending.news = True
         elif isinstance(frame, wire.Ping):
-            with contextlib.suppress(HeadgateError):  # it ended: each in flight is told what that means
-                self._send(wire.pong(frame.id))
+            self._send(wire.pong(frame.id))
         elif isinstance(frame, wire.Goaway):
             self.going_away = True
 
@@ -396,7 +402,7 @@ class Connection:
             return  # in a signal handler inside pump(), which closes it
         with self._lock:
             while self._pumped_by is not None and self.closed is None:
-                self._came.wait()
+                self._came.wait(_LOOK)
             self.close(reason)
 
     def close(self, reason: str = "closed by the caller") -> None:
@@ -407,11 +413,6 @@ class Connection:
         if self.closed is not None:
             return
         self.closed = reason
-        for pending in list(self._pending.values()):
-            pending.error = Unavailable(
-                f"the connection to {self.address} was lost while the request was in flight: {reason}",
-                code="unavailable", outcome="unknown")
-        self._pending.clear()
         self._wake.close()
         self._woken.close()
         if self.pid != os.getpid():  # a forked child must not touch its parent's sockets

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import time
 from collections import deque
@@ -69,8 +68,10 @@ class Listener:
                             "credit": _CREDIT}
             if read_only:
                 options["read_only"] = True
-            self._pending = self._conn.send_request(store, "listen", options,
-                                                    {"channels": list(channels)})
+            pending = self._conn.send_request(store, "listen", options, {"channels": list(channels)})
+            if pending is None:
+                raise self._conn.lost()
+            self._pending = pending
             while self._taken == 0:  # the first part says that the channels are listened to
                 if not self._step(deadline + 0.25) and time.monotonic() >= deadline + 0.25:
                     raise DeadlineExceeded("the store did not begin to listen in time",
@@ -161,8 +162,7 @@ class Listener:
             self._ready.extend(Notify(*row) for row in rows)
             if p.reply is None and p.error is None and self._credit - self._taken <= _CREDIT // 2:
                 self._credit = self._taken + _CREDIT
-                with contextlib.suppress(HeadgateError):  # the next step tells it
-                    self._conn.send_credit(p, self._credit)
+                self._conn.send_credit(p, self._credit)
             return True
         if p.error is not None or p.reply is not None:
             if self._closed:

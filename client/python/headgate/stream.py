@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import Any, Dict, Iterator, Optional
 
@@ -71,8 +70,7 @@ class Stream:
         self._taken += 1
         if p.reply is None and p.error is None and self._credit - self._taken <= self._window // 2:
             self._credit = self._taken + self._window
-            with contextlib.suppress(HeadgateError):  # the connection is gone: the next look tells
-                self._conn.send_credit(p, self._credit)
+            self._conn.send_credit(p, self._credit)
         return part.body
 
     def close(self) -> None:
