@@ -404,6 +404,19 @@ def test_a_request_is_cancelled_once_and_a_hello_never(gw, monkeypatch):
         assert sent.count(headgate.wire.CANCEL) == 1
 
 
+def test_a_transaction_that_nobody_can_end_takes_no_calls(db):
+    """As when Ctrl-C comes just before its `__exit__` begins."""
+    transaction = db.transaction()
+    transaction.__enter__()
+    inner = db.transaction()
+    inner.__enter__()
+    del inner
+    assert db._tx() is transaction
+    db.execute("insert into n values (-1)")
+    del transaction
+    assert count(db, "i = -1") == 0
+
+
 def test_a_gateway_that_takes_no_more_clients(start, gw):
     """It cuts them before they have said a word; that must neither hang nor hide the next address."""
     full = start(daemon="clients_max = 1", stores=KV, grants=GRANTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import re
 import threading
+import weakref
 from typing import (AbstractSet, Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence,
                     Tuple, Union)
 
@@ -96,13 +97,21 @@ class Rows:
         self.close()
 
 
+class _Local(threading.local):
+    """The transactions that are open in a thread; weakly, as a signal handler's exception may come
+    just before ``__exit__`` begins."""
+
+    def __init__(self) -> None:
+        self.open: "weakref.WeakSet[Transaction]" = weakref.WeakSet()
+
+
 class Sql:
     """A SQL store. Each call commits by itself, except inside ``with sql.transaction():``."""
 
     def __init__(self, client: Client, store: str) -> None:
         self._client = client
         self.store = store
-        self._local = threading.local()
+        self._local = _Local()
 
     # -- statements --------------------------------------------------------------------------
 
@@ -222,7 +231,7 @@ class Sql:
     # -- underneath --------------------------------------------------------------------------
 
     def _tx(self) -> Optional["Transaction"]:
-        return getattr(self._local, "transaction", None)
+        return max(self._local.open, key=lambda tx: tx._depth, default=None)
 
     def _here(self) -> Dict[str, Any]:
         """Where a request goes: into the transaction that is open here, if one is."""
@@ -284,7 +293,7 @@ class Transaction:
             self.connection, self.id = self._sql._client.begin(self._sql.store, body, self._read_only,
                                                                self._timeout)
         self._depth = depth
-        self._sql._local.transaction = self
+        self._sql._local.open.add(self)
         return self._sql
 
     def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
@@ -301,7 +310,7 @@ class Transaction:
             else:
                 self._undo("rollback", {})
         finally:
-            self._sql._local.transaction = self._outer
+            self._sql._local.open.discard(self)
             self._depth = 0
 
     def _undo(self, verb: str, body: Any) -> None:
