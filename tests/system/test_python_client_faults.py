@@ -155,6 +155,26 @@ def test_a_stream_that_was_closed_does_not_look_complete(db):
             cut.all()
 
 
+def test_a_stream_that_is_closed_while_another_thread_reads_it(db):
+    stream = db._client.stream("sql", "query", {"sql": "with recursive r(i) as (select 1 union all"
+                               " select i + 1 from r where i < 1e9) select i from r"
+                               " where i in (1, 2, 3, 1e9)"}, fetch=1)
+    errors = []
+
+    def read():
+        try:
+            list(stream)
+        except headgate.HeadgateError as e:
+            errors.append(e.code)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    until(lambda: stream._conn._pumped_by == reader.ident, what="it waits")
+    stream.close()
+    reader.join(5)
+    assert errors == ["invalid"]
+
+
 def test_documents_that_stream_in_a_transaction(client):
     docs = client.documents("docs")
     docs["s"].insert_many([{"i": i} for i in range(500)])

@@ -52,6 +52,8 @@ class Stream:
         p = self._pending
         limit = time.monotonic() + STALL
         while not p.parts:
+            if self._ended:
+                return None
             if p.error is not None:
                 self._ended = True
                 raise p.error
@@ -65,7 +67,7 @@ class Stream:
             if left <= 0:
                 raise DeadlineExceeded("the gateway sent no further part in time", code="deadline",
                                        outcome="unknown")
-            self._conn.pump(left, p)
+            self._conn.pump(min(left, 1.0), p)  # another thread may end it, and take in what comes
         part = p.parts.popleft()
         self._taken += 1
         if p.reply is None and p.error is None and self._credit - self._taken <= self._window // 2:
