@@ -507,6 +507,11 @@ def test_a_lock_that_was_lost_is_told(client):
     with pytest.raises(headgate.Conflict, match="lost"):
         with kv.lock("l", timeout=0.05):
             until(lambda: kv.lock("l", timeout=30).acquire(), what="another has it")
+    with pytest.raises(headgate.Conflict, match="lost"):
+        with kv.lock("l2", timeout=0.05) as lock:
+            time.sleep(0.1)
+            assert not lock.extend()  # it has it again, but another may have had it meanwhile
+            assert not lock.extend()
     with kv.lock("m", timeout=30) as lock:
         assert lock.release()
     with pytest.raises(ZeroDivisionError):  # what went wrong inside says more

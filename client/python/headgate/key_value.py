@@ -395,6 +395,7 @@ class Lock:
         self._timeout = timeout
         self._blocking = blocking_timeout
         self._owner: Optional[bytes] = None
+        self._lost = False
         self.fence: Optional[int] = None
 
     def acquire(self) -> bool:
@@ -404,7 +405,7 @@ class Lock:
         r = self._store._ask("lock", timeout=wait + 5, name=self._name, owner=owner,
                              ttl_ms=milliseconds(self._timeout, "timeout"), wait_ms=wait_ms)
         if r["locked"]:
-            self._owner, self.fence = owner, r["fence"]
+            self._owner, self.fence, self._lost = owner, r["fence"], False
         return bool(r["locked"])
 
     def extend(self) -> bool:
@@ -413,14 +414,17 @@ class Lock:
             return False
         r = self._store._ask("lock", name=self._name, owner=self._owner,
                              ttl_ms=milliseconds(self._timeout, "timeout"))
-        return bool(r["locked"]) and r["fence"] == self.fence
+        if not r["locked"] or r["fence"] != self.fence:  # another fence: acquired anew
+            self._lost = True
+        return not self._lost
 
     def release(self) -> bool:
         """False when the lock had been lost already."""
         if self._owner is None:
             return False
         owner, self._owner = self._owner, None
-        return bool(self._store._ask("unlock", name=self._name, owner=owner)["unlocked"])
+        unlocked = self._store._ask("unlock", name=self._name, owner=owner)["unlocked"]
+        return bool(unlocked) and not self._lost
 
     def __enter__(self) -> "Lock":
         if not self.acquire():
