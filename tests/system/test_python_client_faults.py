@@ -424,6 +424,21 @@ def test_a_request_is_cancelled_once_and_a_hello_never(gw, monkeypatch):
         assert sent.count(headgate.wire.CANCEL) == 1
 
 
+def test_a_signal_handler_may_close_the_client_anywhere(gw):
+    client = headgate.connect(gw.url)
+    with client._guard:  # as if it came there
+        client.close()
+
+
+def test_the_gateway_is_told_the_time_that_connecting_has_left(client, monkeypatch):
+    conn, told = client.connection(), []
+    monkeypatch.setattr(conn, "send_request", lambda store, verb, options, body: told.append(options))
+    monkeypatch.setattr(client, "connection", lambda deadline: time.sleep(0.1) or conn)
+    with pytest.raises(headgate.Unavailable):
+        client.ping(timeout=0.15)
+    assert told[0]["timeout_ms"] <= 50
+
+
 def test_a_transaction_that_nobody_can_end_takes_no_calls(db):
     """As when Ctrl-C comes just before its `__exit__` begins."""
     transaction = db.transaction()

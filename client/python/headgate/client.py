@@ -68,7 +68,7 @@ class Client:
         self._all: "weakref.WeakSet[Connection]" = weakref.WeakSet()
         self._closed = False
         self._next = 0
-        self._guard = threading.Lock()  # of _all and _closed together
+        self._guard = threading.RLock()  # of _all and _closed together
         self._pid = os.getpid()
 
     @property
@@ -191,6 +191,8 @@ class Client:
         is sooner; elsewhere while a gateway begins nothing, unless it must be ``connection``."""
         while True:
             conn = self._connection_of(connection, options.get("tx"), deadline)
+            if not patience:  # connecting took its part; an upload's time begins with its last piece
+                options["timeout_ms"] = _milliseconds(deadline - time.monotonic())
             pending = conn.send_request(store, verb, options, body)
             if pending is None:  # it is sent on a new connection, while there is time
                 if connection is not None or time.monotonic() >= deadline:
@@ -203,7 +205,6 @@ class Client:
                     or pending.parts or connection is not None or "tx" in options
                     or not self._leave(conn, deadline)):
                 return conn, pending
-            options["timeout_ms"] = _milliseconds(deadline - time.monotonic())
 
     # -- connections -------------------------------------------------------------------------
 
@@ -257,7 +258,7 @@ class Client:
 
     def _keep(self, conn: Connection) -> None:
         if self._pid != os.getpid():  # the lock may have been held by a thread that is not here
-            self._guard, self._all, self._pid = threading.Lock(), weakref.WeakSet(), os.getpid()
+            self._guard, self._all, self._pid = threading.RLock(), weakref.WeakSet(), os.getpid()
         with self._guard:
             closed = self._closed
             if not closed:

@@ -22,11 +22,11 @@ from __future__ import annotations
 
 import datetime
 import decimal
+import itertools
 import json
 import os
 import re
 import struct
-import threading
 import time
 import uuid
 from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
@@ -103,8 +103,7 @@ class ObjectId:
     """MongoDB's 12-byte document id. Without an argument a new one."""
 
     __slots__ = ("binary",)
-    _lock = threading.Lock()
-    _count = int.from_bytes(os.urandom(3), "big")
+    _count = itertools.count(int.from_bytes(os.urandom(3), "big"))
     _random = os.urandom(5)
     _pid = os.getpid()
 
@@ -122,12 +121,10 @@ class ObjectId:
 
     @classmethod
     def _new(cls) -> bytes:
-        with cls._lock:
-            if cls._pid != os.getpid():  # a fork must not make its parent's ids
-                cls._pid, cls._random = os.getpid(), os.urandom(5)
-            ObjectId._count = (cls._count + 1) & 0xFFFFFF
-            return struct.pack(">I", int(time.time()) & 0xFFFFFFFF) + cls._random + \
-                cls._count.to_bytes(3, "big")
+        if ObjectId._pid != os.getpid():  # a fork must not make its parent's ids
+            ObjectId._random, ObjectId._pid = os.urandom(5), os.getpid()
+        return struct.pack(">I", int(time.time()) & 0xFFFFFFFF) + ObjectId._random + \
+            (next(ObjectId._count) & 0xFFFFFF).to_bytes(3, "big")
 
     @property
     def generation_time(self) -> datetime.datetime:
