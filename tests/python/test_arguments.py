@@ -4,7 +4,9 @@ import collections
 import datetime
 import decimal
 import enum
+import itertools
 import random
+import types
 
 import headgate
 import pytest
@@ -231,6 +233,20 @@ def test_every_address_is_tried_whatever_other_threads_do(monkeypatch):
     with pytest.raises(headgate.Unavailable):
         client.new_connection()
     assert sorted(tried) == sorted(urls)
+
+
+def test_any_mapping_is_a_map():
+    inner = types.MappingProxyType({"$gt": 1})
+    assert wire.unpack(wire.pack(collections.ChainMap({"a": [inner]}))) == {"a": [{"$gt": 1}]}
+
+
+def test_object_ids_need_no_lock_and_differ_after_a_fork(monkeypatch):
+    monkeypatch.setattr(headgate.ObjectId, "_count", itertools.count(0xFFFFFF))
+    ids = [headgate.ObjectId(), headgate.ObjectId()]
+    assert [i.binary[9:] for i in ids] == [b"\xff\xff\xff", b"\0\0\0"]
+    monkeypatch.setattr(headgate.ObjectId, "_random", ids[0].binary[4:9])
+    monkeypatch.setattr(headgate.ObjectId, "_pid", -1)  # of the parent
+    assert headgate.ObjectId().binary[4:9] != ids[0].binary[4:9]
 
 
 def test_decimals_that_are_no_number_are_floats():

@@ -29,7 +29,7 @@ import re
 import struct
 import time
 import uuid
-from typing import Any, Callable, Dict, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Mapping, NamedTuple, Optional, Tuple
 
 import msgpack
 
@@ -230,7 +230,7 @@ def to_wire(value: Any) -> Any:
         return float.__float__(value)
     if isinstance(value, bytes):
         return bytes(value)
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, list):
         return list(value)
