@@ -560,7 +560,8 @@ def test_a_signal_handler_may_call_while_a_call_waits(client):
 
     def handler(*_):
         kv.rpush("q", "x")
-        until(lambda: client.ping() and not conn._pending, what="the answer of both has come")
+        until(lambda: client.ping() and all(p.reply for p in conn._pending.values()),
+              what="the answer of both has come")
 
     before = signal.signal(signal.SIGALRM, handler)
     try:
@@ -650,6 +651,24 @@ def test_what_is_lost_of_another_call_is_told_there(client, db, monkeypatch):
     with pytest.raises(headgate.Unavailable) as e:
         rows.all()
     assert e.value.outcome == "unknown"
+
+
+def test_a_signal_handler_may_call_while_a_part_is_taken_in(client, db, monkeypatch):
+    """It takes in the stream's reply; the part that it came before is not lost."""
+    decode, came = headgate.wire.decode, []
+    rows = db.query("select i from n limit 60", fetch=10)
+    pending = rows._stream._pending
+
+    def interrupted(frame):
+        f = decode(frame)
+        if isinstance(f, headgate.wire.Part) and f.sequence == 5:
+            until(lambda: client.ping() and pending.reply)
+            came.append(f)
+        return f
+
+    monkeypatch.setattr(headgate.wire, "decode", interrupted)
+    assert len(rows.all()) == 60
+    assert came
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # one in a __del__

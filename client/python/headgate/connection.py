@@ -363,7 +363,7 @@ class Connection:
         if isinstance(frame, wire.Welcome):
             self._welcome = frame
         elif isinstance(frame, wire.Reply):
-            pending = self._pending.pop(frame.id, None)
+            pending = self._pending.get(frame.id)  # kept: a signal handler's call may overtake a part
             if pending is not None:
                 pending.reply = frame
                 pending.news = True
