@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 #include <unistd.h>
 
+#include <chrono>
 #include <cmath>
 #include <limits>
 
@@ -622,10 +623,17 @@ TEST_F(Sql, ReplyTooLarge) {
 
 TEST_F(Sql, AQuickReadThatBecomesSlowComesAgainAlone) {
   const std::string count =
-      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT count(*) "
-      "FROM "
-      "n";
-  for (int i = 0; i < 5; ++i) EXPECT_EQ(one(count, {10}), 10);  // known by now
+      "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) "
+      "SELECT count(*) FROM n";
+  const auto known_to_be_quick = [&] {
+    for (int i = 0; i < 1000; ++i) {
+      const auto begun = std::chrono::steady_clock::now();
+      EXPECT_EQ(one(count, {10}), 10);
+      if (std::chrono::steady_clock::now() - begun < std::chrono::microseconds(100)) return true;
+    }
+    return false;
+  };
+  if (!known_to_be_quick()) GTEST_SKIP() << "nothing is quick on this machine, or under TSan";
   const Reply slow = must("query", sql(count, {2'000'000}));
   EXPECT_EQ(slow.body["rows"][0][0], 2'000'000);
   EXPECT_EQ(slow.hops, 1) << "it was cut once, so that nobody stood behind it";
