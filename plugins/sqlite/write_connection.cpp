@@ -91,6 +91,10 @@ void WriteConnection::submit(const hg_call* const* calls, std::uint32_t n) {
   after_commit();
 }
 
+bool WriteConnection::is_over(const Member& m) const {
+  return m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us;
+}
+
 bool WriteConnection::expired(Member& m) {
   bool cancelled = false;
   {
@@ -100,7 +104,7 @@ bool WriteConnection::expired(Member& m) {
   }
   if (cancelled) {
     m.error.emplace(sdk::Code::cancelled, sdk::Outcome::not_sent, "the call was cancelled");
-  } else if (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us) {
+  } else if (is_over(m)) {
     m.error.emplace(sdk::Code::deadline, sdk::Outcome::not_sent,
                     "the deadline passed before the call's turn");
     m.error->retry = HG_RETRY_BACKOFF;
@@ -210,7 +214,6 @@ void WriteConnection::run_group(Members& pending, Members& alone) {
     }
     std::uint64_t batch_until = driver_.now() + batch_us;
     if (until != 0) batch_until = std::min(batch_until, until);
-    others_until_ = until;
     std::size_t ran = 0;
     bool kept = true;
     while (ran < pending.size() && ran < batch_max && kept) {
@@ -220,7 +223,7 @@ void WriteConnection::run_group(Members& pending, Members& alone) {
         pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(ran));
         continue;
       }
-      kept = run(*pending[ran], true);
+      kept = run(*pending[ran], true, until);
       if (kept) ++ran;
     }
     if (!kept) {
@@ -249,9 +252,7 @@ void WriteConnection::drop_lost(Members& pending, std::size_t ran, Members& alon
   for (std::size_t i = 0; i < ran; ++i) forget(*pending[i]);
   Member& m = *pending[ran];
   pending.erase(pending.begin() + static_cast<std::ptrdiff_t>(ran));
-  const bool own_end =
-      m.error && (db_.stopped() == Database::Stop::cancelled ||
-                  (m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us));
+  const bool own_end = m.error && (db_.stopped() == Database::Stop::cancelled || is_over(m));
   if (own_end) {
     m.sink.rewind();
     m.done = {};
@@ -304,7 +305,7 @@ void WriteConnection::tell(const Member& m) {
   }
 }
 
-bool WriteConnection::run(Member& m, bool shared) {
+bool WriteConnection::run(Member& m, bool shared, std::uint64_t others_until) {
   if (shared && expired(m)) return true;
   const std::uint64_t started = driver_.now();
   std::uint64_t limit = m.call->work_until_us;
@@ -312,7 +313,7 @@ bool WriteConnection::run(Member& m, bool shared) {
     const std::uint64_t cut =
         started + static_cast<std::uint64_t>(driver_.options().statement_max_ms) * 1000;
     limit = limit == 0 ? cut : std::min(limit, cut);
-    if (others_until_ > started) limit = std::min(limit, others_until_);
+    if (others_until > started) limit = std::min(limit, others_until);
   }
   try {
     if (shared) db_.exec("SAVEPOINT headgate_call");
@@ -333,8 +334,7 @@ bool WriteConnection::run(Member& m, bool shared) {
   measure(m, started, shared);
   if (!db_.in_transaction()) return false;
   // Cut for the others' sake while it only read, which loses nothing: still not its own end.
-  const bool own_time = m.call->work_until_us != 0 && driver_.now() >= m.call->work_until_us;
-  if (shared && m.error && db_.stopped() == Database::Stop::late && !own_time) return false;
+  if (shared && m.error && db_.stopped() == Database::Stop::late && !is_over(m)) return false;
   if ((!m.error || m.partial) && has_open_foreign_key(db_)) {
     m.partial = false;
     m.error = open_foreign_key();

@@ -53,10 +53,13 @@ class WriteConnection : public sdk::Connection {
   std::uint64_t drop_expired(Members& pending);
   void run_alone(Member& m);
   void drop_lost(Members& pending, std::size_t ran, Members& alone);
-  bool run(Member& m, bool shared);  // false: the whole transaction is gone
+  // False: the whole transaction is gone, or is to go. others_until: the earliest work_until of its
+  // batch; 0: none.
+  bool run(Member& m, bool shared, std::uint64_t others_until = 0);
   void execute(Member& m, bool leased);
   bool undo_call(Member& m);
-  bool expired(Member& m);
+  [[nodiscard]] bool is_over(const Member& m) const;  // its work_until has passed
+  bool expired(Member& m);  // is over, or cancelled, before its turn: gives it that error
   std::optional<sdk::Error> begin(hg_op op, std::uint64_t until);
   std::optional<sdk::Error> commit();
   void rollback();
@@ -83,8 +86,7 @@ class WriteConnection : public sdk::Connection {
   bool broken_ = false;
   std::uint64_t page_bytes_ = 4096;
   std::uint64_t wal_bytes_ = 0;
-  std::uint64_t trim_after_ = 0;    // host clock: no attempt to empty the log before
-  std::uint64_t others_until_ = 0;  // the earliest work_until in the batch at hand; 0: none
+  std::uint64_t trim_after_ = 0;  // host clock: no attempt to empty the log before
   std::uint64_t purge_after_ = 0;
 
   std::mutex cancel_mutex_;
