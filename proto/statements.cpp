@@ -24,6 +24,13 @@ std::string upper(std::string_view s) {
   return out;
 }
 
+// The word that begins at i; empty: none does.
+std::string_view word_at(std::string_view s, std::size_t i) {
+  std::size_t end = i;
+  while (end < s.size() && word_character(s[end])) ++end;
+  return s.substr(i, end - i);
+}
+
 // The end of PostgreSQL's E'...', in which a backslash takes the next character with it.
 std::size_t after_escaped(std::string_view s, std::size_t i) {
   for (; i < s.size() && s[i] != '\''; ++i)
@@ -49,8 +56,7 @@ std::size_t skip_opaque(std::string_view s, std::size_t i) {
   if (s.substr(i, 2) == "--") return after("\n", i);
   if (s.substr(i, 2) == "/*") return after("*/", i + 2);
   if (c == '$' && (i == 0 || !word_character(s[i - 1]))) {
-    std::size_t end = i + 1;
-    while (end < s.size() && word_character(s[end])) ++end;
+    const std::size_t end = i + 1 + word_at(s, i + 1).size();
     const bool tag =
         end < s.size() && s[end] == '$' && (end == i + 1 || s[i + 1] < '0' || s[i + 1] > '9');
     if (tag) return after(s.substr(i, end + 1 - i), end + 1);
@@ -61,7 +67,6 @@ std::size_t skip_opaque(std::string_view s, std::size_t i) {
 // The words of a statement one by one, what is quoted and commented left out.
 class Words {
  public:
-  // Feeds a word; says whether a semicolon now ends the statement.
   void word(const std::string& w) {
     ++count_;
     if (count_ == 1) create_ = w == "CREATE";
@@ -77,6 +82,7 @@ class Words {
     if (c == '(') ++parentheses_;
     if (c == ')' && parentheses_ > 0) --parentheses_;
   }
+  // A semicolon here does not end the statement.
   [[nodiscard]] bool inside() const { return depth_ > 0 || parentheses_ > 0; }
 
  private:
@@ -111,11 +117,9 @@ Cut cut(std::string_view s) {
       i = end;
       continue;
     }
-    if (word_character(s[i])) {
-      std::size_t end = i;
-      while (end < s.size() && word_character(s[end])) ++end;
-      words.word(upper(s.substr(i, end - i)));
-      i = end;
+    if (const std::string_view word = word_at(s, i); !word.empty()) {
+      words.word(upper(word));
+      i += word.size();
       continue;
     }
     words.parenthesis(s[i]);
@@ -134,11 +138,7 @@ Cut cut(std::string_view s) {
 
 std::string first_word(std::string_view s) {
   for (std::size_t i = 0; i < s.size();) {
-    if (word_character(s[i])) {
-      std::size_t end = i;
-      while (end < s.size() && word_character(s[end])) ++end;
-      return upper(s.substr(i, end - i));
-    }
+    if (const std::string_view word = word_at(s, i); !word.empty()) return upper(word);
     const bool blank = s[i] == ' ' || s[i] == '\t' || s[i] == '\n' || s[i] == '\r' || s[i] == '(';
     const bool comment = s.substr(i, 2) == "--" || s.substr(i, 2) == "/*";
     if (!blank && !comment) return {};
@@ -155,13 +155,11 @@ bool may_write(std::string_view s) {
   for (std::size_t i = 0; i < s.size();) {
     if (const std::size_t end = skip_opaque(s, i); end != i) {
       i = end;
-    } else if (word_character(s[i])) {
-      std::size_t stop = i;
-      while (stop < s.size() && word_character(s[stop])) ++stop;
-      const std::string w = upper(s.substr(i, stop - i));
+    } else if (const std::string_view word = word_at(s, i); !word.empty()) {
+      const std::string w = upper(word);
       if (w == "INSERT" || w == "UPDATE" || w == "DELETE" || w == "REPLACE" || w == "MERGE")
         return true;
-      i = stop;
+      i += word.size();
     } else {
       ++i;
     }
