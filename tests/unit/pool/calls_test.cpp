@@ -394,10 +394,7 @@ TEST_F(PoolTest, NoAttemptAfterAPartHasLeft) {
 TEST_F(PoolTest, UploadTimeoutBeginsAtItsLastPiece) {
   settings.stall_caller = 3s;
   make();
-  Call& c = call("copy_in", 0, 1s);
-  c.upload = true;
-  pools->start(c);
-  loop.end_turn();
+  Call& c = start_upload(1s);
   FakeLink& l = accept();
   store.events->upload_credit(*l.open[0], 4);
   EXPECT_EQ(upload_credits[&c], 4u);
@@ -416,10 +413,7 @@ TEST_F(PoolTest, UploadTimeoutBeginsAtItsLastPiece) {
   EXPECT_EQ(answer_of(c).outcome, Outcome::unknown);
   store.events->cancel_returned(l.request.ticket);
   complete(l);
-  Call& stalls = call("copy_in", 0, 60s);
-  stalls.upload = true;
-  pools->start(stalls);
-  loop.end_turn();
+  Call& stalls = start_upload(60s);
   pass(3s);
   complete(l);  // the reset
   pass(3s);
@@ -431,10 +425,7 @@ TEST_F(PoolTest, AnUploadThatNeverEndsMeetsItsTotal) {
   settings.stall_caller = 3s;
   settings.stream_max = 10s;
   make();
-  Call& c = call("copy_in", 0, 1s);
-  c.upload = true;
-  pools->start(c);
-  loop.end_turn();
+  Call& c = start_upload(1s);
   FakeLink& l = accept();
   store.events->upload_credit(*l.open[0], 4);
   for (int i = 0; i < 10 && !is_answered(c); ++i) {

@@ -181,6 +181,13 @@ struct PoolTest : testing::Test, Answers {
     loop.end_turn();
     return c;
   }
+  Call& start_upload(Micros timeout) {
+    Call& c = call("copy_in", 0, timeout);
+    c.upload = true;
+    pools->start(c);
+    loop.end_turn();
+    return c;
+  }
   Call& start_in(const Call& begin, std::string_view verb, Micros timeout = 5s) {
     Call& c = call(verb, 0, timeout);
     c.tx = begin.request_id;
