@@ -155,9 +155,9 @@ TimePoint StorePools::connect_at(const Pool& p) const {
 // Opens as many connections as the calls that wait could use, within all limits.
 void StorePools::grow(Pool& p) {
   for (;;) {
-    const Work* next = p.queue.front();
+    const Work* first = p.queue.front();
     const bool waits =
-        next != nullptr && p.queue.size() > p.coming() * places_on_one(p, next->route);
+        first != nullptr && p.queue.size() > p.coming() * places_on_one(p, first->route);
     const bool cold = p.warm && p.live() + p.coming() < settings_.connections_min;
     if (!waits && !cold) return;
     if (!waits && draining_) return;
